@@ -1,0 +1,1 @@
+"""Fine-tuning data made on your own machine."""
