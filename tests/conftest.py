@@ -1,0 +1,27 @@
+"""Fixtures for all tests: the developer's own machine is cut off, real inputs are found or the test skips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep every test away from the user's stores, caches, configuration and the network."""
+    home = tmp_path_factory.mktemp("home")
+    for name in ("LOCALSYNTH_STORE", "LOCALSYNTH_MODEL", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("LOCALSYNTH_HOME", str(home))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real inputs beside the checkout; the test skips where it is absent."""
+    if not SHARED.is_dir():
+        pytest.skip(f"real inputs are not at {SHARED}")
+    return SHARED
