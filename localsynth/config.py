@@ -1,0 +1,235 @@
+"""A plan: everything that decides what a run generates, as frozen dataclasses and as plan.toml.
+
+Defaults, then the file, then what was typed on the command line. The whole plan is stored with the run.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from localsynth.errors import PlanError
+from localsynth.records import Sampling
+
+# Table 7 of arXiv 2406.08464: rows per (temperature, top-p), here as weights.
+_AIR = tuple((t, p, 3.0) for t in (1.0, 1.1, 1.2) for p in (1.0, 0.995, 0.99)) + tuple(
+    (1.25, p, 1.0) for p in (1.0, 0.995, 0.99)
+)
+_PRO = ((1.0, 1.0, 3.0), (1.1, 0.995, 3.0), (1.2, 0.995, 3.0), (1.25, 0.99, 1.0))
+MIXES: Mapping[str, tuple[tuple[float, float, float], ...]] = {"air": _AIR, "pro": _PRO}
+
+
+@dataclass(frozen=True, slots=True)
+class WeightedSampling(Sampling):
+    """One entry of a sampling mix; weights need not sum to one."""
+
+    weight: float = 1.0
+
+    def plain(self) -> Sampling:
+        """The sampling without its weight."""
+        return Sampling(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Sampling)})
+
+
+@dataclass(frozen=True, slots=True)
+class RolePlan:
+    """Who writes one kind of turn. `model` "" is the embedded starter; `backend` "auto" follows from the model."""
+
+    model: str = ""
+    backend: Literal["auto", "llamacpp", "scripted"] = "auto"
+    sampling: tuple[WeightedSampling, ...] = (WeightedSampling(),)
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPrompt:
+    """A system turn to steer by: the id of a ready topic, or a text of one's own. No text: the template's default."""
+
+    topic: str = ""
+    text: str = ""
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class GatePlan:
+    """What an instruction must pass before it is answered.
+
+    `similarity`: cosine from which a near duplicate is rejected; 0.975 is the paper's squared L2 distance of 0.05.
+    `encoder` "" is the embedded all-MiniLM-L6-v2; a folder or a catalogue name otherwise. Lengths are words, or
+    characters of a language written without spaces.
+    """
+
+    exact_duplicates: bool = True
+    near_duplicates: bool = True
+    encoder: str = ""
+    similarity: float = 0.975
+    min_length: int = 3
+    max_length: int = 1500
+    refusals: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When to stop before the target: 0 means no limit. `attempts` 0 means twenty times the target, at least 500."""
+
+    minutes: float = 0
+    tokens: int = 0
+    attempts: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """How a local model is run; 0 chooses from the machine. `gpu_layers` -1 chooses too."""
+
+    slots: int = 0
+    context: int = 0
+    threads: int = 0
+    gpu_layers: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A run, whole. `target` counts kept samples; `language` is an ISO 639-1 code or "any"."""
+
+    target: int = 20
+    method: Literal["magpie", "imported"] = "magpie"
+    seed: int = 0
+    turns: int = 1
+    language: str = "any"
+    instructions_only: bool = False
+    instructions: str = ""
+    system_in_answer: bool = False
+    ask: RolePlan = field(default_factory=RolePlan)
+    answer: RolePlan = field(
+        default_factory=lambda: RolePlan(sampling=(WeightedSampling(temperature=0.0, max_tokens=1024),))
+    )
+    systems: tuple[SystemPrompt, ...] = ()
+    gate: GatePlan = field(default_factory=GatePlan)
+    limits: Limits = field(default_factory=Limits)
+    machine: Machine = field(default_factory=Machine)
+
+    def attempts(self) -> int:
+        """How many indices may be tried."""
+        return self.limits.attempts or max(500, 20 * self.target)
+
+
+def load_plan(path: Path) -> Plan:
+    """Read plan.toml; PlanError names the key and the nearest right one."""
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise PlanError(f"there is no plan at {path}", "check the path given to --plan") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise PlanError(f"{path} is not a readable TOML file: {error}", "mend the line that is named") from None
+    return plan_from(data)
+
+
+def plan_from(data: Mapping[str, Any]) -> Plan:
+    """Build a plan from plain data (TOML or the JSON in the store), checked key by key."""
+    plan: Plan = _decode(Plan, data, "")
+    _check(plan)
+    return plan
+
+
+def plan_data(plan: Plan) -> dict[str, Any]:
+    """The plan as plain data; `plan_from(plan_data(plan)) == plan`."""
+    return dataclasses.asdict(plan)
+
+
+def mix(name: str, max_tokens: int) -> tuple[WeightedSampling, ...]:
+    """A named mix of the paper: "air" or "pro"."""
+    if name not in MIXES:
+        raise PlanError(f"there is no sampling preset {name!r}", f"use one of: {', '.join(MIXES)}")
+    return tuple(WeightedSampling(temperature=t, top_p=p, weight=w, max_tokens=max_tokens) for t, p, w in MIXES[name])
+
+
+def _check(plan: Plan) -> None:
+    def need(condition: bool, key: str, rule: str) -> None:
+        if not condition:
+            raise PlanError(f"{key} {rule}", f"change {key} in the plan or on the command line")
+
+    need(plan.target >= 1, "target", "must be at least 1")
+    need(0 <= plan.seed < 2**32, "seed", "must be between 0 and 4294967295")
+    need(1 <= plan.turns <= 16, "turns", "must be between 1 and 16")
+    need(-1 <= plan.gate.similarity <= 1, "gate.similarity", "is a cosine: between -1 and 1")
+    need(plan.gate.min_length >= 1, "gate.min_length", "must be at least 1")
+    need(plan.gate.max_length > plan.gate.min_length, "gate.max_length", "must be above gate.min_length")
+    need(plan.method != "imported" or bool(plan.instructions), "instructions", "must name a file for method imported")
+    need(plan.method == "magpie" or plan.turns == 1, "turns", "must be 1 for imported instructions")
+    limits = plan.limits
+    need(min(limits.minutes, limits.tokens, limits.attempts) >= 0, "limits", "must not be negative")
+    machine = plan.machine
+    need(min(machine.slots, machine.context, machine.threads) >= 0, "machine", "must not be negative")
+    for name, role in (("ask", plan.ask), ("answer", plan.answer)):
+        need(bool(role.sampling), f"{name}.sampling", "must have at least one entry")
+        for entry in role.sampling:
+            key = f"{name}.sampling"
+            need(0 <= entry.temperature <= 5, key, "temperature must be between 0 and 5")
+            need(0 < entry.top_p <= 1, key, "top_p must be above 0 and at most 1")
+            need(0 <= entry.min_p < 1, key, "min_p must be at least 0 and below 1")
+            need(entry.top_k >= 0, key, "top_k must not be negative")
+            need(0.5 <= entry.repeat_penalty <= 3, key, "repeat_penalty must be between 0.5 and 3")
+            need(entry.max_tokens >= 1, key, "max_tokens must be at least 1")
+        need(sum(e.weight for e in role.sampling) > 0, f"{name}.sampling", "weights must not sum to 0")
+    weights = [s.weight for s in plan.systems] + [e.weight for r in (plan.ask, plan.answer) for e in r.sampling]
+    need(all(w >= 0 and math.isfinite(w) for w in weights), "weight", "must be a number of at least 0")
+    need(not plan.systems or sum(s.weight for s in plan.systems) > 0, "systems", "weights must not sum to 0")
+
+
+def _decode(kind: Any, value: Any, where: str) -> Any:
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _decode_table(kind, value, where)
+    if origin is tuple:
+        inner = get_args(kind)[0]
+        if where.endswith("sampling"):
+            value = _sampling_shorthand(value)
+        if not isinstance(value, list | tuple):
+            raise _wrong(where, "a list", value)
+        return tuple(_decode(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
+    if origin is Literal:
+        if value not in get_args(kind):
+            raise PlanError(f"{where} = {value!r} is not known", f"use one of: {', '.join(get_args(kind))}")
+        return value
+    return _decode_scalar(kind, value, where)
+
+
+def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
+        wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
+        raise _wrong(where, wanted[kind], value)
+    if kind is float and not math.isfinite(value):
+        raise _wrong(where, "a finite number", value)
+    return value
+
+
+def _decode_table(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise _wrong(where or "the plan", "a table", value)
+    hints = get_type_hints(kind)
+    for key in value:
+        if key not in hints:
+            near = difflib.get_close_matches(str(key), hints, n=1)
+            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(hints)}"
+            raise PlanError(f"unknown key {'.'.join(filter(None, (where, str(key))))!r} in the plan", advice)
+    inner = {k: _decode(hints[k], v, ".".join(filter(None, (where, k)))) for k, v in value.items()}
+    return kind(**inner)
+
+
+def _sampling_shorthand(value: Any) -> Any:
+    """`sampling = "air"` and a single table are as good as a list."""
+    if isinstance(value, str):
+        return [dataclasses.asdict(entry) for entry in mix(value, max_tokens=512)]
+    if isinstance(value, Mapping):
+        return [value]
+    return value
+
+
+def _wrong(where: str, wanted: str, value: Any) -> PlanError:
+    return PlanError(f"{where} must be {wanted}, not {value!r}"[:300], "change it in the plan or on the command line")
