@@ -8,8 +8,17 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from localsynth.config import GatePlan, Plan, RolePlan, SystemPrompt, WeightedSampling, load_plan, mix, plan_data, plan_from
+from localsynth.config import (
+    GatePlan,
+    Plan,
+    RolePlan,
+    SystemPrompt,
+    WeightedSampling,
+    load_plan,
+    mix,
+    plan_data,
+    plan_from,
+)
 from localsynth.errors import PlanError
 
 samplings = st.builds(
