@@ -1,0 +1,124 @@
+"""Opening the file and saying what is wrong with it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localsynth.errors import StoreError
+from localsynth.store.migrations import APPLICATION_ID, VERSION, migrate
+
+BUSY_SECONDS = 10.0
+_NO_ROOM = 1 << 20  # bytes; below this an I/O error is taken for a full disk
+_PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_FAULTS = (
+    ("SQLITE_NOTADB", "is not a database", "name another file: `--store FILE`"),
+    ("SQLITE_CORRUPT", "is damaged", 'save what can be saved: `sqlite3 {path} ".recover"`'),
+    ("SQLITE_READONLY", "is read-only", "make the file and its folder writable, or name another file: `--store FILE`"),
+    ("SQLITE_CANTOPEN", "cannot be opened", "check the rights of the file and its folder"),
+    ("SQLITE_BUSY", "is locked by another program", "close that program and try again"),
+    ("SQLITE_LOCKED", "is locked by another program", "close that program and try again"),
+)
+
+
+def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
+    """A connection that writes, its schema brought up to date. StoreError says what is wrong with the file."""
+    _check_path(path, create=create)
+    with faults(path):
+        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            version = _check_version(connection, path, writable=True)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            connection.execute("PRAGMA foreign_keys = ON")
+            connection.execute("PRAGMA cache_size = -32000")
+            if version < VERSION:
+                migrate(connection)
+            else:
+                # A read-only file opens without complaint; the next statement makes it known now, not in an hour.
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute("ROLLBACK")
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that cannot write, usable beside a writer and on a read-only disk."""
+    _check_path(path, create=False)
+    uri = f"{path.resolve().as_uri()}?mode=ro"
+    if not os.access(path.resolve().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
+        uri += "&immutable=1"  # WAL wants its index file beside the store, which cannot be made here
+    with faults(path):
+        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            _check_version(connection, path, writable=False)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def _check_path(path: Path, *, create: bool) -> None:
+    if path.is_dir():
+        raise StoreError(f"{path} is a folder, not a store", "name a file: `--store FILE`")
+    if path.exists():
+        return
+    if not create:
+        raise StoreError(
+            f"there is no store at {path}", "`localsynth generate` makes one; `--store FILE` names another"
+        )
+    if not path.parent.is_dir():
+        raise StoreError(f"there is no folder {path.parent}", "make the folder first, or name another `--store FILE`")
+
+
+def _check_version(connection: sqlite3.Connection, path: Path, *, writable: bool) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute(
+        "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'"
+    ).fetchone()
+    if application != APPLICATION_ID and (tables or version or application):
+        raise StoreError(f"{path} is a database of another program", "name another file: `--store FILE`")
+    if version > VERSION:
+        raise StoreError(
+            f"{path} has store version {version}; this localsynth knows versions up to {VERSION}",
+            "upgrade localsynth, or name another file: `--store FILE`",
+        )
+    if version < VERSION and not writable:
+        raise StoreError(
+            f"{path} has store version {version}, this localsynth reads version {VERSION}",
+            "a command that writes brings it up to date: `localsynth generate` or `localsynth import`",
+        )
+    return int(version)
+
+
+@contextmanager
+def faults(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into StoreError with what to do next."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: sqlite3.Error, path: Path) -> StoreError:
+    name = getattr(error, "sqlite_errorname", None) or ""
+    if name == "SQLITE_FULL" or (name.startswith("SQLITE_IOERR") and _no_room(path)):
+        return StoreError(f"the disk is full: {path} cannot grow", "free some space, then type `localsynth resume`")
+    for prefix, what, hint in _FAULTS:
+        if name.startswith(prefix):
+            return StoreError(f"{path} {what}", hint.format(path=path), retryable=prefix in _PASSING)
+    return StoreError(f"{path}: {error}", "check the disk; `localsynth resume` carries on a stopped run")
+
+
+def _no_room(path: Path) -> bool:
+    try:
+        return shutil.disk_usage(path.resolve().parent).free < _NO_ROOM
+    except OSError:
+        return False

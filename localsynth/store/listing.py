@@ -1,0 +1,216 @@
+"""Reading samples: pages by key, details, counts, and the data set as a stream."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from localsynth.errors import NotFound
+from localsynth.records import Candidate, Neighbour, Pair, Score, Turn
+from localsynth.store import fts
+from localsynth.store.connect import faults
+from localsynth.store.encode import TURN_COLUMNS, read_turn
+from localsynth.store.rows import Counts, DatasetRow, Message, ReviewRow, SampleRow
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Order = Literal["oldest", "newest"]
+_SAMPLE_COLUMNS = (
+    "s.id, s.run, s.idx, s.attempt, s.state, s.operation, s.parent, s.error, s.detail, s.created, s.updated, "
+    "v.kept, v.by, v.rule"
+)
+_BATCH = 500  # rows per statement when ids are looked up; well under SQLite's limit on parameters
+
+
+class SampleQueries:
+    """The half of Reader that concerns samples."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._connection = connection
+
+    def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        with faults(self.path):
+            return self._connection.execute(sql, parameters).fetchall()
+
+    def samples(
+        self,
+        run: str | None = None,
+        *,
+        kept: bool | None = None,
+        rule: str | None = None,
+        search: str | None = None,
+        order: Order = "oldest",
+        limit: int = 100,
+        after: int | None = None,
+    ) -> list[SampleRow]:
+        """One page of samples with their turns; `after` is the last sample id of the page before.
+
+        `rule`: the first failing score; `search`: every word must occur in one turn (see `fts.match_query`). Without
+        a run all runs are read in the order they were made.
+        """
+        if run is not None:
+            return self.rows(
+                self._page(run, kept=kept, rule=rule, search=search, order=order, limit=limit, after=after)
+            )
+        runs = [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
+        if order == "newest":
+            runs.reverse()
+        if after is not None:
+            last = self._all("SELECT run FROM samples WHERE id = ?", (after,))
+            runs = runs[runs.index(last[0][0]) :] if last else runs
+        found: list[int] = []
+        for position, each in enumerate(runs):
+            start = after if position == 0 else None
+            room = limit - len(found)
+            found += self._page(each, kept=kept, rule=rule, search=search, order=order, limit=room, after=start)
+            if len(found) >= limit:
+                break
+        return self.rows(found)
+
+    def sample_ids(
+        self, run: str, *, kept: bool | None = None, rule: str | None = None, search: str | None = None
+    ) -> NDArray[np.int64]:
+        """The ids [n] of all samples that match, oldest first: eight bytes a row, for a list that scrolls anywhere."""
+        import numpy as np
+
+        return np.array(self._page(run, kept=kept, rule=rule, search=search), dtype=np.int64)
+
+    def _page(
+        self,
+        run: str,
+        *,
+        kept: bool | None,
+        rule: str | None,
+        search: str | None,
+        order: Order = "oldest",
+        limit: int = -1,
+        after: int | None = None,
+    ) -> list[int]:
+        where: list[str] = ["s.run = ?"]
+        parameters: list[object] = [run]
+        if kept is not None:
+            where.append("v.kept = ?" + ("" if kept else " AND s.state = 'done'"))
+            parameters.append(int(kept))
+        if rule is not None:
+            where.append("v.rule = ?")
+            parameters.append(rule)
+        if search is not None:
+            clause, values = self._search(search)
+            where.append(clause)
+            parameters += values
+        if after is not None:
+            where.append("s.id < ?" if order == "newest" else "s.id > ?")
+            parameters.append(after)
+        join = "JOIN verdicts v ON v.sample = s.id" if kept is not None or rule is not None else ""
+        sql = (
+            f"SELECT s.id FROM samples s {join} WHERE {' AND '.join(where)} "
+            f"ORDER BY s.id {'DESC' if order == 'newest' else ''} LIMIT ?"
+        )
+        return [row[0] for row in self._all(sql, (*parameters, limit))]
+
+    def _search(self, search: str) -> tuple[str, list[object]]:
+        query = fts.match_query(search)
+        if not query:
+            return "0", []
+        return "s.id IN (SELECT t.sample FROM search f JOIN turns t ON t.id = f.rowid WHERE f.search MATCH ?)", [query]
+
+    def rows(self, ids: Sequence[int]) -> list[SampleRow]:
+        """The samples with these ids, in this order, with turns and latest review; unknown ids are left out."""
+        found: dict[int, SampleRow] = {}
+        for start in range(0, len(ids), _BATCH):
+            batch = [int(number) for number in ids[start : start + _BATCH]]
+            marks = ", ".join("?" * len(batch))
+            turns: dict[int, list[Turn]] = {}
+            sql = f"SELECT {TURN_COLUMNS} FROM turns WHERE sample IN ({marks}) ORDER BY sample, position"
+            for row in self._all(sql, batch):
+                turns.setdefault(row[0], []).append(read_turn(row))
+            reviews = {review.sample: review for review in self._reviews(batch)}
+            sql = f"SELECT {_SAMPLE_COLUMNS} FROM samples s JOIN verdicts v ON v.sample = s.id WHERE s.id IN ({marks})"
+            for row in self._all(sql, batch):
+                found[row[0]] = _sample(row, tuple(turns.get(row[0], ())), reviews.get(row[0]))
+        return [found[number] for number in ids if number in found]
+
+    def _reviews(self, samples: Sequence[int]) -> list[ReviewRow]:
+        sql = (
+            "SELECT id, sample, verdict, note, edits, created FROM reviews "
+            f"WHERE sample IN ({', '.join('?' * len(samples))}) ORDER BY id"
+        )
+        return [
+            ReviewRow(*[*row[:4], {int(key): content for key, content in json.loads(row[4]).items()}, row[5]])
+            for row in self._all(sql, samples)
+        ]
+
+    def sample(self, sample: int) -> SampleRow:
+        """Everything known about one sample. NotFound when there is none with this id."""
+        rows = self.rows([sample])
+        if not rows:
+            raise NotFound(f"there is no sample {sample} in {self.path}", "`localsynth ls` lists the samples")
+        scores = self._all(
+            "SELECT sample, name, version, value, passed, reason, detail FROM scores WHERE sample = ? ORDER BY at",
+            (sample,),
+        )
+        neighbours = self._all(
+            "SELECT sample, neighbour, encoder, similarity FROM neighbours WHERE sample = ? ORDER BY similarity DESC",
+            (sample,),
+        )
+        candidates = self._all(
+            "SELECT sample, model, idx, purpose, text, tokens, chosen, checks FROM candidates "
+            "WHERE sample = ? ORDER BY id",
+            (sample,),
+        )
+        pairs = self._all(
+            "SELECT sample, chosen, rejected, margin, source FROM pairs WHERE sample = ? ORDER BY id", (sample,)
+        )
+        from dataclasses import replace
+
+        return replace(
+            rows[0],
+            scores=tuple(Score(*[*row[:4], None if row[4] is None else bool(row[4]), *row[5:]]) for row in scores),
+            neighbours=tuple(Neighbour(*row) for row in neighbours),
+            reviews=tuple(self._reviews([sample])),
+            candidates=tuple(Candidate(*[*row[:6], bool(row[6]), json.loads(row[7])]) for row in candidates),
+            pairs=tuple(Pair(*row) for row in pairs),
+        )
+
+    def counts(self, run: str) -> Counts:
+        """Where the samples of a run stand."""
+        states = dict(self._all("SELECT state, count(*) FROM samples WHERE run = ? GROUP BY state", (run,)))
+        rules = self._all(
+            "SELECT coalesce(rule, 'review'), count(*) FROM verdicts WHERE run = ? AND state = 'done' AND kept = 0 "
+            "GROUP BY 1 ORDER BY 2 DESC, 1",
+            (run,),
+        )
+        rejected = sum(count for _, count in rules)
+        done = states.get("done", 0)
+        return Counts(
+            done - rejected,
+            rejected,
+            dict(rules),
+            states.get("asked", 0),
+            states.get("ready", 0),
+            states.get("failed", 0),
+        )
+
+    def dataset(self, run: str | None = None, *, answered: bool | None = None) -> Iterator[DatasetRow]:
+        """What is kept, run by run in index order, read as it is consumed: memory does not grow with the rows."""
+        runs = [run] if run is not None else [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
+        extra = "" if answered is None else f" AND answered = {int(answered)}"
+        sql = (
+            "SELECT sample, run, idx, attempt, model, answered, messages FROM dataset "
+            f"WHERE run = ?{extra} ORDER BY idx, attempt"
+        )
+        for each in runs:
+            with faults(self.path):
+                for row in self._connection.execute(sql, (each,)):
+                    messages = tuple(Message(part["role"], part["content"]) for part in json.loads(row[6]))
+                    yield DatasetRow(*[*row[:5], bool(row[5]), messages])
+
+
+def _sample(row: tuple[Any, ...], turns: tuple[Turn, ...], review: ReviewRow | None) -> SampleRow:
+    return SampleRow(*[*row[:8], json.loads(row[8]), *row[9:11], bool(row[11]), *row[12:], turns, review])
