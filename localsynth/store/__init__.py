@@ -1,5 +1,9 @@
 """One SQLite file holds everything: the only code that writes SQL. `Store` and `Journal` write, `Reader` reads."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from localsynth.store.queries import Reader
 from localsynth.store.rows import (
     Control,
@@ -15,7 +19,11 @@ from localsynth.store.rows import (
     SampleRow,
     Unfinished,
 )
+from localsynth.store.schema import schema_markdown
 from localsynth.store.store import Row, Store
+
+if TYPE_CHECKING:
+    from localsynth.store.journal import Journal
 
 __all__ = [
     "Control",
@@ -24,6 +32,7 @@ __all__ = [
     "EventRow",
     "ExportRow",
     "InstructionKey",
+    "Journal",
     "Message",
     "Progress",
     "Reader",
@@ -33,4 +42,13 @@ __all__ = [
     "SampleRow",
     "Store",
     "Unfinished",
+    "schema_markdown",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Journal":  # asyncio takes longer to import than the rest of a command that only reads
+        from localsynth.store.journal import Journal
+
+        return Journal
+    raise AttributeError(name)

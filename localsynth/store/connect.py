@@ -12,7 +12,7 @@ from pathlib import Path
 from localsynth.errors import StoreError
 from localsynth.store.migrations import APPLICATION_ID, VERSION, migrate
 
-BUSY_SECONDS = 10.0
+BUSY_SECONDS = 30.0
 _NO_ROOM = 1 << 20  # bytes; below this an I/O error is taken for a full disk
 _PASSING = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _FAULTS = (
@@ -25,11 +25,11 @@ _FAULTS = (
 )
 
 
-def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
+def open_writer(path: Path, *, create: bool, wait: float = BUSY_SECONDS) -> sqlite3.Connection:
     """A connection that writes, its schema brought up to date. StoreError says what is wrong with the file."""
     _check_path(path, create=create)
     with faults(path):
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+        connection = sqlite3.connect(path, timeout=wait, isolation_level=None)
         try:
             version = _check_version(connection, path, writable=True)
             connection.execute("PRAGMA journal_mode = WAL")
@@ -39,9 +39,9 @@ def open_writer(path: Path, *, create: bool) -> sqlite3.Connection:
             if version < VERSION:
                 migrate(connection)
             else:
-                # A read-only file opens without complaint; the next statement makes it known now, not in an hour.
-                connection.execute("BEGIN IMMEDIATE")
-                connection.execute("ROLLBACK")
+                # A read-only file opens without complaint; an empty transaction makes it known now, not in an hour.
+                with transaction(connection):
+                    pass
         except BaseException:
             connection.close()
             raise
@@ -105,6 +105,19 @@ def faults(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise _explain(error, path) from error
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All or nothing. The write lock is taken at once: taking it halfway could fail where waiting cannot help."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # after a full disk SQLite has rolled back already
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _explain(error: sqlite3.Error, path: Path) -> StoreError:

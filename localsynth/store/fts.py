@@ -1,7 +1,7 @@
 """Full text: Chinese, Japanese and Korean one character a token, the rest by words.
 
-The index (`search`) is filled behind the writer, up to the turn id in `search_state`: indexing while rows come in
-would cost as much as writing them. System turns are left out: they repeat and would match everything.
+The index (`search`) is filled behind the writer, up to the turn id in `search_state`, so that it never delays a
+commit: it adds about a third to the cost of a row. System turns are left out: they repeat and would match everything.
 """
 
 from __future__ import annotations
@@ -9,6 +9,11 @@ from __future__ import annotations
 import re
 import sqlite3
 import unicodedata
+from contextlib import closing, suppress
+from pathlib import Path
+
+from localsynth.errors import StoreError
+from localsynth.store.connect import faults, open_writer, transaction
 
 _CJK = re.compile(
     "([\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
@@ -37,30 +42,39 @@ def match_query(text: str) -> str:
     return " AND ".join(terms)
 
 
-def backlog(connection: sqlite3.Connection) -> int:
-    """How many turns wait to be indexed, at most (system turns are counted)."""
-    sql = (
-        "SELECT (SELECT coalesce(max(id), 0) FROM turns) - indexed + (SELECT count(*) FROM search_stale) "
-        "FROM search_state"
-    )
-    return int(connection.execute(sql).fetchone()[0])
+def catch_up(path: Path, reader: sqlite3.Connection) -> None:
+    """Index what a killed run left behind; where the store cannot be written now, the search goes without it."""
+    sql = "SELECT indexed < (SELECT max(id) FROM turns) OR EXISTS (SELECT 1 FROM search_stale) FROM search_state"
+    with faults(path):
+        (behind,) = reader.execute(sql).fetchone()
+    if behind:
+        with suppress(StoreError), closing(open_writer(path, create=False, wait=0.2)) as writer:
+            while index(path, writer):
+                pass
 
 
-def index(connection: sqlite3.Connection, limit: int = 500) -> int:
-    """Index up to `limit` waiting turns inside the caller's transaction; returns how many were looked at."""
-    (start,) = connection.execute("SELECT indexed FROM search_state").fetchone()
+def index(path: Path, connection: sqlite3.Connection, limit: int = 500) -> int:
+    """Index up to `limit` waiting turns in one transaction; returns how many were looked at, 0 when none waits."""
+    with faults(path), transaction(connection):
+        gone, added, seen = _waiting(connection, limit)
+        connection.executemany("INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)", gone)
+        connection.executemany("INSERT INTO search (rowid, text) VALUES (?, ?)", added)
+    return seen
+
+
+def _waiting(connection: sqlite3.Connection, limit: int) -> tuple[list[tuple[int, str]], list[tuple[int, str]], int]:
+    """Entries to take out, entries to put in, and how many turns that was; marks them as done."""
     stale = connection.execute(
         "SELECT turn, role, s.content, t.content FROM search_stale s JOIN turns t ON t.id = s.turn LIMIT ?", (limit,)
     ).fetchall()
-    new = connection.execute(
-        "SELECT id, role, content FROM turns WHERE id > ? ORDER BY id LIMIT ?", (start, limit)
-    ).fetchall()
-    gone = [(turn, spaced(old)) for turn, role, old, _ in stale if role != "system"]
-    connection.executemany("INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)", gone)
-    added = [(turn, spaced(content)) for turn, role, _, content in stale if role != "system"]
-    added += [(turn, spaced(content)) for turn, role, content in new if role != "system"]
-    connection.executemany("INSERT INTO search (rowid, text) VALUES (?, ?)", added)
     connection.executemany("DELETE FROM search_stale WHERE turn = ?", [(turn,) for turn, *_ in stale])
+    new = connection.execute(
+        "SELECT id, role, content FROM turns WHERE id > (SELECT indexed FROM search_state) ORDER BY id LIMIT ?",
+        (limit,),
+    ).fetchall()
     if new:
         connection.execute("UPDATE search_state SET indexed = ?", (new[-1][0],))
-    return len(stale) + len(new)
+    gone = [(turn, spaced(old)) for turn, role, old, _ in stale if role != "system"]
+    added = [(turn, spaced(content)) for turn, role, _, content in stale if role != "system"]
+    added += [(turn, spaced(content)) for turn, role, content in new if role != "system"]
+    return gone, added, len(stale) + len(new)

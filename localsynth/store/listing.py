@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from localsynth.errors import NotFound
-from localsynth.records import Candidate, Neighbour, Pair, Score, Turn
+from localsynth.records import Candidate, Neighbour, Pair, Score, Turn, sample_id
 from localsynth.store import fts
 from localsynth.store.connect import faults
 from localsynth.store.encode import TURN_COLUMNS, read_turn
@@ -24,6 +25,15 @@ _SAMPLE_COLUMNS = (
     "s.id, s.run, s.idx, s.attempt, s.state, s.operation, s.parent, s.error, s.detail, s.created, s.updated, "
     "v.kept, v.by, v.rule"
 )
+# What `verdicts` says of the rejected, found from the failing scores and the reviews instead of from every sample.
+_REJECTED = """
+WITH suspects AS (
+  SELECT sample FROM scores WHERE passed = 0 AND sample BETWEEN :first AND :last
+  UNION SELECT sample FROM reviews WHERE sample BETWEEN :first AND :last
+)
+SELECT coalesce(v.rule, 'review'), count(*) FROM suspects JOIN verdicts v ON v.sample = suspects.sample
+WHERE v.run = :run AND v.state = 'done' AND v.kept = 0 GROUP BY 1 ORDER BY 2 DESC, 1
+"""
 _BATCH = 500  # rows per statement when ids are looked up; well under SQLite's limit on parameters
 
 
@@ -34,7 +44,7 @@ class SampleQueries:
         self.path = path
         self._connection = connection
 
-    def _all(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+    def _all(self, sql: str, parameters: Sequence[object] | Mapping[str, object] = ()) -> list[tuple[Any, ...]]:
         with faults(self.path):
             return self._connection.execute(sql, parameters).fetchall()
 
@@ -92,14 +102,17 @@ class SampleQueries:
         limit: int = -1,
         after: int | None = None,
     ) -> list[int]:
-        where: list[str] = ["s.run = ?"]
-        parameters: list[object] = [run]
+        # A run's ids lie together: a page that walks them stops early, where an index on `run` would sort them all.
+        first, last = sample_range(run)
+        where: list[str] = ["s.id BETWEEN ? AND ?", "+s.run = ?"]
+        parameters: list[object] = [first, last, run]
         if kept is not None:
             where.append("v.kept = ?" + ("" if kept else " AND s.state = 'done'"))
             parameters.append(int(kept))
         if rule is not None:
-            where.append("v.rule = ?")
-            parameters.append(rule)
+            failed = "SELECT f.sample FROM scores f WHERE f.passed = 0 AND f.name = ? AND f.sample BETWEEN ? AND ?"
+            where += [f"s.id IN ({failed})", "v.rule = ?"]
+            parameters += [rule, first, last, rule]
         if search is not None:
             clause, values = self._search(search)
             where.append(clause)
@@ -115,6 +128,7 @@ class SampleQueries:
         return [row[0] for row in self._all(sql, (*parameters, limit))]
 
     def _search(self, search: str) -> tuple[str, list[object]]:
+        fts.catch_up(self.path, self._connection)
         query = fts.match_query(search)
         if not query:
             return "0", []
@@ -167,8 +181,6 @@ class SampleQueries:
         pairs = self._all(
             "SELECT sample, chosen, rejected, margin, source FROM pairs WHERE sample = ? ORDER BY id", (sample,)
         )
-        from dataclasses import replace
-
         return replace(
             rows[0],
             scores=tuple(Score(*[*row[:4], None if row[4] is None else bool(row[4]), *row[5:]]) for row in scores),
@@ -180,22 +192,14 @@ class SampleQueries:
 
     def counts(self, run: str) -> Counts:
         """Where the samples of a run stand."""
-        states = dict(self._all("SELECT state, count(*) FROM samples WHERE run = ? GROUP BY state", (run,)))
-        rules = self._all(
-            "SELECT coalesce(rule, 'review'), count(*) FROM verdicts WHERE run = ? AND state = 'done' AND kept = 0 "
-            "GROUP BY 1 ORDER BY 2 DESC, 1",
-            (run,),
-        )
-        rejected = sum(count for _, count in rules)
-        done = states.get("done", 0)
-        return Counts(
-            done - rejected,
-            rejected,
-            dict(rules),
-            states.get("asked", 0),
-            states.get("ready", 0),
-            states.get("failed", 0),
-        )
+        first, last = sample_range(run)
+        (total,) = self._all("SELECT count(*) FROM samples WHERE run = ?", (run,))[0]
+        sql = "SELECT state, count(*) FROM samples WHERE run = ? AND state <> 'done' GROUP BY state"
+        states = dict(self._all(sql, (run,)))
+        rules: dict[str, int] = dict(self._all(_REJECTED, {"run": run, "first": first, "last": last}))
+        rejected = sum(rules.values())
+        kept = total - sum(states.values()) - rejected
+        return Counts(kept, rejected, rules, *(states.get(state, 0) for state in ("asked", "ready", "failed")))
 
     def dataset(self, run: str | None = None, *, answered: bool | None = None) -> Iterator[DatasetRow]:
         """What is kept, run by run in index order, read as it is consumed: memory does not grow with the rows."""
@@ -210,6 +214,12 @@ class SampleQueries:
                 for row in self._connection.execute(sql, (each,)):
                     messages = tuple(Message(part["role"], part["content"]) for part in json.loads(row[6]))
                     yield DatasetRow(*[*row[:5], bool(row[5]), messages])
+
+
+def sample_range(run: str) -> tuple[int, int]:
+    """The first and the last id that samples of this run can have."""
+    first = sample_id(run, 0)
+    return first, first + (1 << 36) - 1
 
 
 def _sample(row: tuple[Any, ...], turns: tuple[Turn, ...], review: ReviewRow | None) -> SampleRow:

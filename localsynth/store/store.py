@@ -23,7 +23,8 @@ from localsynth.records import (
     Turn,
     sample_id,
 )
-from localsynth.store.connect import faults, open_writer
+from localsynth.store import fts
+from localsynth.store.connect import faults, open_writer, transaction
 from localsynth.store.encode import TURN_COLUMNS, digest, dumps, now, optional, signed, text, write_turn
 from localsynth.store.rows import Control, EventRow, InstructionKey, RunRow, Verb
 
@@ -164,12 +165,18 @@ class Store:
                 (text(path), export_format, dumps(query), count, sha256, now()),
             )
 
+    def index_text(self) -> bool:
+        """Put some hundred waiting turns into the full-text index; False when none waited."""
+        return fts.index(self.path, self._connection) > 0
+
     def close(self) -> None:
-        """Fold the write-ahead log into the file where no reader needs it, and close; may be called twice."""
+        """Finish the full-text index, fold the write-ahead log into the file, and close; may be called twice."""
         if self._closed:
             return
         self._closed = True
         try:
+            while self.index_text():
+                pass
             with faults(self.path):
                 self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         finally:
@@ -185,15 +192,8 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with faults(self.path):
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._connection.execute("COMMIT")
-            except BaseException:
-                if self._connection.in_transaction:  # a full disk has rolled back already
-                    self._connection.execute("ROLLBACK")
-                raise
+        with faults(self.path), transaction(self._connection):
+            yield
 
     def _set_columns(self, run: str, columns: Mapping[str, object]) -> None:
         if unknown := columns.keys() - _RUN_COLUMNS:
