@@ -59,17 +59,13 @@ class GatePlan:
     """What an instruction must pass before it is answered.
 
     `similarity`: cosine from which a near duplicate is rejected; 0.975 is the paper's squared L2 distance of 0.05.
-    `encoder` "" is the embedded all-MiniLM-L6-v2; a folder or a catalogue name otherwise. Lengths are words, or
-    characters of a language written without spaces.
+    `encoder` "" is the embedded all-MiniLM-L6-v2; a folder or a catalogue name otherwise.
     """
 
     exact_duplicates: bool = True
     near_duplicates: bool = True
     encoder: str = ""
     similarity: float = 0.975
-    min_length: int = 3
-    max_length: int = 1500
-    refusals: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +152,6 @@ def _check(plan: Plan) -> None:
     need(0 <= plan.seed < 2**32, "seed", "must be between 0 and 4294967295")
     need(1 <= plan.turns <= 16, "turns", "must be between 1 and 16")
     need(-1 <= plan.gate.similarity <= 1, "gate.similarity", "is a cosine: between -1 and 1")
-    need(plan.gate.min_length >= 1, "gate.min_length", "must be at least 1")
-    need(plan.gate.max_length > plan.gate.min_length, "gate.max_length", "must be above gate.min_length")
     need(plan.method != "imported" or bool(plan.instructions), "instructions", "must name a file for method imported")
     need(plan.method == "magpie" or plan.turns == 1, "turns", "must be 1 for imported instructions")
     limits = plan.limits

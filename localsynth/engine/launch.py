@@ -1,0 +1,94 @@
+"""Runs from outside: create one, start its process, tell it something. For the command line and the terminal UI."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from localsynth import paths
+from localsynth.config import Plan, plan_data
+from localsynth.engine.lock import holder
+from localsynth.errors import StoreBusy, StoreError
+from localsynth.store.queries import Reader
+from localsynth.store.rows import RunRow, Verb
+from localsynth.store.store import Store
+
+
+def create(store: Path, plan: Plan, name: str | None = None) -> str:
+    """Write a new run into the store, which is made where it does not exist; its id."""
+    with Store.open(store) as opened:
+        return opened.create_run(
+            method=plan.method,
+            plan=plan_data(plan),
+            seed=plan.seed,
+            target=plan.target,
+            backend=plan.ask.backend,
+            model=plan.ask.model,
+            name=name,
+        )
+
+
+def start(store: Path, run: str) -> subprocess.Popen[bytes]:
+    """Start `localsynth run` as a process that outlives this one; what it says goes to `paths.run_log`.
+
+    StoreBusy when a live process is at work on the store already.
+    """
+    who = holder(store)
+    if who is not None:
+        raise StoreBusy(
+            f"run {who.get('run', '?')} (process {who.get('pid', '?')}) is at work on {store}",
+            "watch it with `localsynth status --watch`, or end it with `localsynth stop`",
+        )
+    log = paths.run_log(store, run)
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [sys.executable, "-m", "localsynth", "run", run, "--store", str(store)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )
+    except OSError as error:
+        raise StoreError(f"cannot start the run: {error}", "free some space, or check the folder's rights") from None
+
+
+def tell(store: Path, run: str, verb: Verb) -> None:
+    """Leave a word for a run; a live process takes it within a quarter of a second."""
+    with Store.open(store, create=False) as opened:
+        opened.send(run, verb)
+
+
+def alive(store: Path, run: str) -> bool:
+    """Whether a process is at work on this run now."""
+    who = holder(store)
+    return who is not None and who.get("run") == run
+
+
+def true_state(store: Path, row: RunRow) -> str:
+    """The run's state, "died" where it says running and no process is there."""
+    if row.state in {"running", "paused"} and not alive(store, row.id):
+        return "died"
+    return row.state
+
+
+def log_tail(store: Path, run: str, lines: int = 3) -> list[str]:
+    """The last lines that a run's process printed."""
+    try:
+        with paths.run_log(store, run).open("rb") as file:
+            file.seek(0, os.SEEK_END)
+            file.seek(max(0, file.tell() - 4000))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def newest(store: Path, name: str | None) -> RunRow:
+    """The run of this name, the newest without one."""
+    with Reader.open(store) as reader:
+        return reader.run(name)

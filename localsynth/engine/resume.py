@@ -1,0 +1,51 @@
+"""Resume is a query: what a run's rows say is left to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from localsynth.config import Plan
+from localsynth.engine.pipeline import Open
+from localsynth.methods.base import Draft, Written
+from localsynth.store.queries import Reader
+from localsynth.store.rows import SampleRow
+
+
+@dataclass(frozen=True, slots=True)
+class ResumePoint:
+    """Where to go on. `attempts`: the attempt number of indices that failed before, for a new one."""
+
+    kept: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    ready: tuple[int, ...] = ()
+    undecided: tuple[int, ...] = ()
+    next_index: int = 0
+    open: Mapping[int, Open] = field(default_factory=dict)
+    attempts: Mapping[int, int] = field(default_factory=dict)
+
+
+def resume_point(reader: Reader, run: str, plan: Plan) -> ResumePoint:
+    """Read it from the store; a new run gives the empty one."""
+    left, counts = reader.unfinished(run), reader.counts(run)
+    opened = {row.index: _reopen(row, plan) for row in (*left.asked, *left.ready)}
+    again = {row.index: row.attempt + 1 for row in left.failed if row.attempt < 15}
+    undecided = sorted({*left.missing, *again, *(row.index for row in left.asked)})
+    return ResumePoint(
+        kept=counts.kept,
+        rejected=counts.by_rule,
+        ready=tuple(row.index for row in left.ready),
+        undecided=tuple(undecided),
+        next_index=left.highest + 1,
+        open=opened,
+        attempts=again,
+    )
+
+
+def _reopen(row: SampleRow, plan: Plan) -> Open:
+    """The draft of a stored sample; the system prompt is found in the plan by its number."""
+    question = next(turn for turn in row.turns if turn.role == "user")
+    number = row.detail.get("system")
+    system = plan.systems[number].text if isinstance(number, int) and number < len(plan.systems) else None
+    draft = Draft((), Written(question.raw), row.operation, system or None, row.detail)
+    return Open(draft, question.content, row.attempt)

@@ -1,0 +1,210 @@
+"""One run = one process: lock, models, resume, control, heartbeat, and an end that is always written down."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+from dataclasses import asdict
+from pathlib import Path
+
+from localsynth.config import Plan, plan_from
+from localsynth.engine.context import LiveText, Services
+from localsynth.engine.corpus import open_corpus
+from localsynth.engine.lock import hold
+from localsynth.engine.monitor import Monitor
+from localsynth.engine.pipeline import Methods, Pipeline
+from localsynth.engine.resume import ResumePoint, resume_point
+from localsynth.engine.roles import Roles
+from localsynth.engine.scheduler import Scheduler
+from localsynth.engine.sources import prompt_method
+from localsynth.engine.stats import Stats
+from localsynth.engine.turns import Cleaner
+from localsynth.errors import LocalsynthError
+from localsynth.events import Event, RunEnded, RunStarted
+from localsynth.methods.responses.plain import Plain
+from localsynth.records import RunState
+from localsynth.store.encode import now
+from localsynth.store.journal import Journal
+from localsynth.store.queries import Reader
+from localsynth.store.rows import EventRow
+
+
+def run(store: Path, name: str | None) -> tuple[RunState, str]:
+    """Carry a run out in this process, from wherever it stands; its state at the end, and why it is not finished.
+
+    StoreBusy when another live process is at work on this store. Any other LocalsynthError is written into the run
+    before it is raised. SIGINT and SIGTERM drain the run, a second one cancels it; nothing committed is lost.
+    """
+    with Reader.open(store) as reader:
+        row = reader.run(name)
+    with hold(store, row.id):
+        return asyncio.run(_Runner(store, row.id).run())
+
+
+class _Runner:
+    def __init__(self, store: Path, run_id: str) -> None:
+        self._store, self._run = store, run_id
+        self._journal = Journal(store)
+
+    async def run(self) -> tuple[RunState, str]:
+        try:
+            with Reader.open(self._store) as reader:
+                row = reader.run(self._run)
+                plan = plan_from(row.plan)
+                point = resume_point(reader, self._run, plan)
+            await self._update(state="running", pid=os.getpid(), host=socket.gethostname(), started=now(), error=None)
+            state, reason = await self._generate(plan, point)
+            await self._end(state, reason)
+        except BaseException as error:
+            with contextlib.suppress(LocalsynthError):
+                await self._end("failed", _one_line(error))
+            raise
+        else:
+            return state, reason
+        finally:
+            # The error that ended the run is being raised already; a broken store must not hide it.
+            with contextlib.suppress(LocalsynthError):
+                await asyncio.to_thread(self._journal.close)
+
+    async def _generate(self, plan: Plan, point: ResumePoint) -> tuple[RunState, str]:
+        if point.kept >= plan.target:
+            return "finished", ""
+        roles = Roles(plan)
+        try:
+            await roles.open()
+            await self._note_models(roles, point)
+            return await self._schedule(plan, point, roles)
+        finally:
+            await roles.aclose()
+
+    async def _schedule(self, plan: Plan, point: ResumePoint, roles: Roles) -> tuple[RunState, str]:
+        stats = Stats(kept=point.kept)
+        stats.rejected.update(point.rejected)
+        live = LiveText()
+        services = Services(plan, roles, stats, live, self._say)
+        with Reader.open(self._store) as reader:
+            corpus = open_corpus(reader, plan.gate)
+        pipeline = Pipeline(
+            run=self._run,
+            services=services,
+            methods=Methods(prompt_method(plan), Plain()),
+            corpus=corpus,
+            cleaner=Cleaner(roles.control_strings(), plan.language),
+            put=lambda rows: self._journal.put(*rows),
+            say=self._say,
+            attempts=point.attempts,
+            open=dict(point.open),
+        )
+        scheduler = Scheduler(
+            pipeline,
+            target=plan.target,
+            slots=roles.slots,
+            attempts=max(plan.attempts(), point.next_index),
+            kept=point.kept,
+            ready=point.ready,
+            undecided=point.undecided,
+            next_index=point.next_index,
+        )
+        work = asyncio.create_task(scheduler.run())
+        monitor = Monitor(
+            run=self._run,
+            target=plan.target,
+            slots=roles.slots,
+            limits=plan.limits,
+            stats=stats,
+            live=live,
+            scheduler=scheduler,
+            journal=self._journal,
+            say=self._say,
+            cancel=work.cancel,
+        )
+        return await self._watch(work, monitor, scheduler)
+
+    async def _watch(self, work: asyncio.Task[None], monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
+        loop = asyncio.get_running_loop()
+
+        def on_signal() -> None:
+            monitor.obey("cancel" if scheduler.draining else "drain")
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal)
+        watching = asyncio.create_task(monitor.watch())
+        try:
+            await asyncio.wait([work, watching], return_when=asyncio.FIRST_COMPLETED)
+            if watching.done():  # only an error ends it
+                work.cancel()
+                await asyncio.wait([work])
+                watching.result()
+            if not monitor.cancelled:
+                _unwrap(work)
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+        state, reason = _outcome(monitor, scheduler)
+        await self._journal.call(lambda store: store.set_progress(self._run, asdict(monitor.progress(state))))
+        self._say(RunEnded(state, scheduler.kept, reason))
+        return state, reason
+
+    async def _note_models(self, roles: Roles, point: ResumePoint) -> None:
+        infos = roles.infos()
+        main = infos.get("ask") or infos["answer"]
+        await self._update(
+            backend=main.name,
+            model=main.model,
+            revision=main.revision,
+            sha256=main.sha256,
+            template_hash=roles.format("ask" if "ask" in infos else "answer", None).template_hash,
+            versions={
+                role: {
+                    "backend": f"{info.name} {info.version}",
+                    "model": info.model,
+                    "file": info.file,
+                    "sha256": info.sha256,
+                    "quantisation": info.quantisation,
+                    "exact_replay": info.exact_replay,
+                }
+                for role, info in infos.items()
+            },
+        )
+        resumed = len(point.ready) + len(point.undecided)
+        self._say(RunStarted({role: info.model for role, info in infos.items()}, roles.slots, os.getpid(), resumed))
+
+    async def _end(self, state: RunState, reason: str) -> None:
+        error = reason if state == "failed" else None
+        await self._update(state=state, error=error, finished=now(), pid=None)
+
+    async def _update(self, **columns: object) -> None:
+        await self._journal.call(lambda store: store.update_run(self._run, **columns))
+
+    def _say(self, event: Event) -> None:
+        self._journal.put(EventRow(self._run, type(event).__name__, asdict(event)))
+
+
+def _outcome(monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
+    if scheduler.kept >= monitor.target:
+        return "finished", ""
+    if monitor.reason:
+        return "stopped", monitor.reason
+    return "stopped", "no instruction is left to ask: the limit of attempts, or the end of the imported ones"
+
+
+def _unwrap(work: asyncio.Task[None]) -> None:
+    """Raise the first error of a task group as itself: there is one cause, however many workers met it."""
+    try:
+        work.result()
+    except BaseExceptionGroup as group:
+        error: BaseException = group
+        while isinstance(error, BaseExceptionGroup):
+            error = error.exceptions[0]
+        raise error from None
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, LocalsynthError):
+        return f"{error.message} ({error.hint})" if error.hint else error.message
+    return f"{type(error).__name__}: {error}"

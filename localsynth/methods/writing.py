@@ -1,0 +1,52 @@
+"""One turn, written by a model: prompt, request, and reasoning kept apart from the text."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from localsynth.chat import ChatFormat
+from localsynth.config import WeightedSampling
+from localsynth.methods.base import Context, Message, ModelRole, Written
+from localsynth.records import Request, Sampling
+
+
+def pick_sampling(entries: Sequence[WeightedSampling], rng: random.Random) -> Sampling:
+    """One entry of a weighted mix."""
+    return rng.choices(entries, weights=[entry.weight for entry in entries])[0].plain()
+
+
+def prompt_for(fmt: ChatFormat, messages: Sequence[Message], writer: ModelRole) -> str:
+    """The raw prompt from which the model writes the next user turn ("ask") or the next answer ("answer")."""
+    turns = [(message.role, message.content) for message in messages]
+    return fmt.ask_prompt(turns) if writer == "ask" else fmt.answer_prompt(turns)
+
+
+async def write(
+    ctx: Context, role: ModelRole, fmt: ChatFormat, messages: Sequence[Message], *, sampling: Sampling, seed: int
+) -> Written:
+    """Let the model of `role` write the next turn after `messages`."""
+    request = Request(
+        prompt=prompt_for(fmt, messages, role),
+        sampling=sampling,
+        seed=seed,
+        stop_ids=fmt.stop_ids,
+        stop=fmt.stop_texts,
+    )
+    completion = await ctx.generate(role, request)
+    text, thinking = split_thinking(completion.text, fmt) if role == "answer" else (completion.text, None)
+    return Written(text, thinking, completion, sampling, seed, ctx.model(role))
+
+
+def split_thinking(text: str, fmt: ChatFormat) -> tuple[str, str | None]:
+    """Take a leading block of reasoning off an answer. An unclosed block is all reasoning: the answer is empty."""
+    if not fmt.think_close:
+        return text, None
+    body = text.lstrip()
+    inside = fmt.opens_thinking
+    if fmt.think_open and body.startswith(fmt.think_open):
+        body, inside = body[len(fmt.think_open) :], True
+    if not inside:
+        return text, None
+    thinking, closed, answer = body.partition(fmt.think_close)
+    return (answer.lstrip("\n"), thinking.strip() or None) if closed else ("", thinking.strip() or None)
