@@ -1,0 +1,32 @@
+"""The catalogue of models: its cards, what fits this machine, what is already here, and how to get the rest."""
+
+from __future__ import annotations
+
+from localsynth.catalog.cards import Backend, Catalogue, GgufSource, ModelCard, Role, load
+from localsynth.catalog.local import LocalModel, LocalServer, local_models, local_servers
+from localsynth.catalog.machine import Machine, machine, recommend
+from localsynth.catalog.pull import Progress, pull
+from localsynth.catalog.resolve import ResolvedModel, encoder_path, resolve, starter_note, starter_path
+
+__all__ = [
+    "Backend",
+    "Catalogue",
+    "GgufSource",
+    "LocalModel",
+    "LocalServer",
+    "Machine",
+    "ModelCard",
+    "Progress",
+    "ResolvedModel",
+    "Role",
+    "encoder_path",
+    "load",
+    "local_models",
+    "local_servers",
+    "machine",
+    "pull",
+    "recommend",
+    "resolve",
+    "starter_note",
+    "starter_path",
+]
