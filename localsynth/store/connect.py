@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -52,15 +51,23 @@ def open_reader(path: Path) -> sqlite3.Connection:
     """A connection that cannot write, usable beside a writer and on a read-only disk."""
     _check_path(path, create=False)
     uri = f"{path.resolve().as_uri()}?mode=ro"
-    if not os.access(path.resolve().parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists():
-        uri += "&immutable=1"  # WAL wants its index file beside the store, which cannot be made here
     with faults(path):
-        connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            _check_version(connection, path, writable=False)
-        except BaseException:
-            connection.close()
-            raise
+            return _connect_reader(path, uri)
+        except sqlite3.OperationalError:
+            # WAL wants its index file beside the store; on a read-only disk it cannot be made, nor can anyone write.
+            if path.with_name(f"{path.name}-wal").exists():
+                raise
+            return _connect_reader(path, f"{uri}&immutable=1")
+
+
+def _connect_reader(path: Path, uri: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(uri, uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        _check_version(connection, path, writable=False)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 

@@ -19,13 +19,14 @@ _CJK = re.compile(
     "([\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
     "\uac00-\ud7ff\uf900-\ufaff\U00020000-\U0003ffff])"
 )
+_UNSEARCHABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def spaced(text: str) -> str:
-    """The text as the index sees it: compatibility forms folded, a space around every CJK character, no NUL."""
+    """The text as the index sees it: compatibility forms folded, a space around every CJK character, no NUL, no surrogate."""
     if text.isascii():
         return text.replace("\x00", " ")
-    return _CJK.sub(r" \1 ", unicodedata.normalize("NFKC", text)).replace("\x00", " ")
+    return _UNSEARCHABLE.sub(" ", _CJK.sub(r" \1 ", unicodedata.normalize("NFKC", text)))
 
 
 def match_query(text: str) -> str:
@@ -38,7 +39,7 @@ def match_query(text: str) -> str:
         phrase = spaced(quoted or word)
         if any(character.isalnum() for character in phrase):
             prefix = "*" if word.endswith("*") else ""
-            terms.append(f'"{phrase}"{prefix}'.replace("\x00", " "))
+            terms.append(f'"{phrase}"{prefix}')
     return " AND ".join(terms)
 
 

@@ -80,13 +80,14 @@ CREATE INDEX control_waiting ON control (run, id) WHERE done IS NULL;
 INSERT INTO search_state VALUES (1, 0);
 """
 
-# The index holds no text of its own, so taking an entry out needs the text that went in: the trigger saves it.
+# The index holds no text of its own, so taking an entry out needs the text that went in: the trigger saves the
+# first of them. (OR IGNORE would not do: the conflict clause of the upsert that fires it takes its place.)
 _SEARCH = """
 CREATE VIRTUAL TABLE search USING fts5(text, content='', tokenize='unicode61');
 CREATE TRIGGER turns_changed AFTER UPDATE OF content ON turns
 WHEN old.content IS NOT new.content AND old.id <= (SELECT indexed FROM search_state)
 BEGIN
-  INSERT OR IGNORE INTO search_stale VALUES (old.id, old.content);
+  INSERT INTO search_stale SELECT old.id, old.content WHERE old.id NOT IN (SELECT turn FROM search_stale);
 END;
 """
 
