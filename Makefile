@@ -21,10 +21,10 @@ demo: setup
 	$(PY) -m localsynth export --store $(STORE) $(PAIRS)
 
 test: setup-dev
-	$(PY) -m pytest -n $(WORKERS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 check: lint
-	$(PY) -m pytest -n $(WORKERS)
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile
 
 lint: setup-dev
 	$(PY) -m ruff check .

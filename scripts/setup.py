@@ -160,11 +160,12 @@ def pip(name: str, *arguments: str) -> bool:
 
 def progress(log: Path) -> str:
     """How far a compilation is, else the last thing that pip did."""
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
-    for line in reversed(lines):
+    for line in reversed(log.read_text(encoding="utf-8", errors="replace").splitlines()):
         if step := re.match(r"\s*\[(\d+)/(\d+)\]|\s*\[ *(\d+)%\]", line):
             return f"{step[3]} % compiled" if step[3] else f"{step[1]} of {step[2]} files compiled"
-    return lines[-1].strip()[:90] if lines else ""
+        if re.match(r"\s*(Collecting|Downloading|Building|Installing) ", line):
+            return line.strip()[:90]
+    return ""
 
 
 def say(text: str) -> None:
