@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from localsynth.catalog.cards import Backend, Catalogue, GgufSource, ModelCard, Role, load
+from localsynth.catalog.hardware import Machine, machine, recommend
 from localsynth.catalog.local import LocalModel, LocalServer, local_models, local_servers
-from localsynth.catalog.machine import Machine, machine, recommend
-from localsynth.catalog.pull import Progress, pull
-from localsynth.catalog.resolve import ResolvedModel, encoder_path, resolve, starter_note, starter_path
+from localsynth.catalog.pulling import Progress, pull
+from localsynth.catalog.resolving import ResolvedModel, encoder_path, resolve, starter_note, starter_path
 
 __all__ = [
     "Backend",

@@ -14,8 +14,8 @@ from typing import Any
 
 from localsynth.catalog.cards import Backend, Catalogue, load
 from localsynth.catalog.download import AGAIN, RemoteFile, download, gated
-from localsynth.catalog.machine import machine
-from localsynth.catalog.resolve import pulled_dir
+from localsynth.catalog.hardware import machine
+from localsynth.catalog.resolving import pulled_dir
 from localsynth.errors import LocalsynthError, MissingPackage, ModelError, NotFound
 
 # What a folder model needs. Never pickled weights (.bin, .pt): they run code when loaded.

@@ -5,15 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from localsynth import paths
 from localsynth.catalog.cards import Catalogue, ModelCard, load
+from localsynth.catalog.hardware import machine, recommend
 from localsynth.catalog.local import gguf_files, is_gguf
-from localsynth.catalog.machine import machine, recommend
 from localsynth.errors import MissingPackage, ModelError, NotFound
 
 STARTER = "smollm2-135m"
@@ -144,7 +144,7 @@ def _from_folder(folder: Path) -> ResolvedModel:
     if (folder / "config.json").is_file():
         return ResolvedModel(_folder_kind(folder), folder, _card_of(folder), revision=_revision(folder))
     if len(files) == 1:
-        return ResolvedModel("gguf", files[0], _card_of(folder), revision=_revision(folder))
+        return replace(_from_path(files[0]), card=_card_of(folder), revision=_revision(folder))
     if files:
         raise ModelError(f"{folder} holds {len(files)} models", f"name one, such as {files[0]}")
     raise ModelError(f"{folder} holds no model", "a model folder has a .gguf file or a config.json")
