@@ -6,7 +6,6 @@ import dataclasses
 import json
 import re
 import socket
-import threading
 from pathlib import Path
 
 import pytest
@@ -403,7 +402,4 @@ def test_servers_are_tried_on_the_loopback_only(monkeypatch: pytest.MonkeyPatch)
         closed.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
         monkeypatch.setattr(local, "_SERVERS", (("Here", port), ("Gone", closed.getsockname()[1])))
-        accepting = threading.Thread(target=listening.accept)
-        accepting.start()
         assert catalog.local_servers(timeout=5) == [catalog.LocalServer("Here", f"http://127.0.0.1:{port}")]
-        accepting.join()
