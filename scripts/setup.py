@@ -123,8 +123,14 @@ def no_compiler() -> str:
         sys.path.insert(0, str(ROOT))
         from localsynth.catalog import local_models, local_servers
 
-        lines += [f"Already here, to be used in place of the starter: {m.path} ({m.origin})" for m in local_models()]
-        lines += [f"Already here: {s.name}, a server at {s.url}" for s in local_servers()]
+        models = [f"  {model.path} ({model.origin})" for model in local_models()]
+        servers = [f"  {server.name} at {server.url}" for server in local_servers()]
+        lines += ["Already here, then to be used with `localsynth generate --model FILE`:", *models] if models else []
+        lines += (
+            ["Servers that answer here need no compiler, but localsynth does not use any yet:", *servers]
+            if servers
+            else []
+        )
     return "\n".join(lines)
 
 
@@ -153,8 +159,9 @@ def pip(name: str, *arguments: str) -> bool:
                 minutes, seconds = divmod(round(time.monotonic() - started), 60)
                 say(f"  {minutes} min {seconds:02} s  {progress(log)}")
     if status:
-        say(f"pip could not install {name}. The end of {log}:")
-        say("\n".join(f"  {line}" for line in log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]))
+        ending = log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:]
+        say("\n".join(f"  {line}" for line in ending))
+        say(f"pip could not install {name}: the reason is above, the whole log in {log}")
     return status == 0
 
 
