@@ -35,12 +35,10 @@ def open_writer(path: Path, *, create: bool, wait: float = BUSY_SECONDS) -> sqli
             connection.execute("PRAGMA synchronous = NORMAL")
             connection.execute("PRAGMA foreign_keys = ON")
             connection.execute("PRAGMA cache_size = -32000")
-            if version < VERSION:
-                migrate(connection)
-            else:
-                # A read-only file opens without complaint; an empty transaction makes it known now, not in an hour.
-                with transaction(connection):
-                    pass
+            # Even with nothing to change: a read-only file opens without complaint, and this makes it known at once.
+            with transaction(connection):
+                if version < VERSION and _check_version(connection, path, writable=True) < VERSION:
+                    migrate(connection)  # asked again under the lock: another process may have done it meanwhile
         except BaseException:
             connection.close()
             raise
@@ -87,9 +85,7 @@ def _check_path(path: Path, *, create: bool) -> None:
 def _check_version(connection: sqlite3.Connection, path: Path, *, writable: bool) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute(
-        "SELECT count(*) FROM sqlite_master WHERE name NOT LIKE '\\_%' ESCAPE '\\'"
-    ).fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if application != APPLICATION_ID and (tables or version or application):
         raise StoreError(f"{path} is a database of another program", "name another file: `--store FILE`")
     if version > VERSION:

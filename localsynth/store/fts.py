@@ -23,7 +23,7 @@ _UNSEARCHABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 def spaced(text: str) -> str:
-    """The text as the index sees it: compatibility forms folded, a space around every CJK character, no NUL, no surrogate."""
+    """The text as the index sees it: compatibility forms folded, a space around every CJK character."""
     if text.isascii():
         return text.replace("\x00", " ")
     return _UNSEARCHABLE.sub(" ", _CJK.sub(r" \1 ", unicodedata.normalize("NFKC", text)))

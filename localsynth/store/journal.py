@@ -132,9 +132,9 @@ class Journal:
         if rows:
             try:
                 store.save(rows)
-            except Exception as error:
+            except Exception:
                 if call is not None:
-                    _refuse(call[1], error)
+                    self._puts.appendleft(call)  # answered with the error, once the error is there for all to see
                 raise
         with self._lock:
             self._rows -= len(rows)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,10 @@ WITH suspects AS (
 SELECT coalesce(v.rule, 'review'), count(*) FROM suspects JOIN verdicts v ON v.sample = suspects.sample
 WHERE v.run = :run AND v.state = 'done' AND v.kept = 0 GROUP BY 1 ORDER BY 2 DESC, 1
 """
+_REVIEWED = (
+    "coalesce((SELECT r.verdict FROM reviews r WHERE r.sample = s.id ORDER BY r.id DESC LIMIT 1), 'undecided') "
+    "<> 'undecided'"
+)
 _BATCH = 500  # rows per statement when ids are looked up; well under SQLite's limit on parameters
 
 
@@ -54,6 +59,7 @@ class SampleQueries:
         *,
         kept: bool | None = None,
         rule: str | None = None,
+        reviewed: bool | None = None,
         search: str | None = None,
         order: Order = "oldest",
         limit: int = 100,
@@ -61,13 +67,12 @@ class SampleQueries:
     ) -> list[SampleRow]:
         """One page of samples with their turns; `after` is the last sample id of the page before.
 
-        `rule`: the first failing score; `search`: every word must occur in one turn (see `fts.match_query`). Without
-        a run all runs are read in the order they were made.
+        `rule`: the first failing score; `reviewed` False: done and without a person's verdict; `search`: every word
+        must occur in one turn (see `fts.match_query`). Without a run all runs are read in the order they were made.
         """
+        wanted = partial(self._page, kept=kept, rule=rule, reviewed=reviewed, search=search, order=order)
         if run is not None:
-            return self.rows(
-                self._page(run, kept=kept, rule=rule, search=search, order=order, limit=limit, after=after)
-            )
+            return self.rows(wanted(run, limit=limit, after=after))
         runs = [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
         if order == "newest":
             runs.reverse()
@@ -78,7 +83,7 @@ class SampleQueries:
         for position, each in enumerate(runs):
             start = after if position == 0 else None
             room = limit - len(found)
-            found += self._page(each, kept=kept, rule=rule, search=search, order=order, limit=room, after=start)
+            found += wanted(each, limit=room, after=start)
             if len(found) >= limit:
                 break
         return self.rows(found)
@@ -98,6 +103,7 @@ class SampleQueries:
         kept: bool | None,
         rule: str | None,
         search: str | None,
+        reviewed: bool | None = None,
         order: Order = "oldest",
         limit: int = -1,
         after: int | None = None,
@@ -113,6 +119,8 @@ class SampleQueries:
             failed = "SELECT f.sample FROM scores f WHERE f.passed = 0 AND f.name = ? AND f.sample BETWEEN ? AND ?"
             where += [f"s.id IN ({failed})", "v.rule = ?"]
             parameters += [rule, first, last, rule]
+        if reviewed is not None:
+            where.append(_REVIEWED if reviewed else f"NOT {_REVIEWED} AND s.state = 'done'")
         if search is not None:
             clause, values = self._search(search)
             where.append(clause)
@@ -200,6 +208,14 @@ class SampleQueries:
         rejected = sum(rules.values())
         kept = total - sum(states.values()) - rejected
         return Counts(kept, rejected, rules, *(states.get(state, 0) for state in ("asked", "ready", "failed")))
+
+    def review_counts(self, run: str) -> dict[str, int]:
+        """How many samples of a run each verdict stands on: the latest of every sample that was reviewed."""
+        sql = (
+            "SELECT verdict, count(*) FROM (SELECT verdict, max(id) FROM reviews WHERE sample BETWEEN ? AND ? "
+            "GROUP BY sample) GROUP BY verdict"
+        )
+        return dict(self._all(sql, sample_range(run)))
 
     def dataset(self, run: str | None = None, *, answered: bool | None = None) -> Iterator[DatasetRow]:
         """What is kept, run by run in index order, read as it is consumed: memory does not grow with the rows."""

@@ -119,7 +119,7 @@ WHERE v.kept = 1;
 
 
 def migrate(connection: sqlite3.Connection) -> None:
-    """Bring a database of this or an earlier version up to VERSION; each step is one transaction."""
+    """Bring a database of an earlier version up to VERSION, inside the caller's transaction."""
     from sqlite_utils import Database, Migrations
 
     migrations = Migrations("localsynth")

@@ -124,6 +124,8 @@ class Store:
         tables: dict[type, list[tuple[object, ...]]] = {}
         for row in rows:
             kind = type(row)
+            if kind not in self._encoders:
+                raise TypeError(f"the store has no table for {kind.__name__}")
             tables.setdefault(kind, []).append(self._encoders[kind](row))
         with self._transaction():
             for kind, sql in _SQL.items():

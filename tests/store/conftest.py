@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from localsynth.records import Sample, Sampling, Score, Turn
 from localsynth.store import EventRow, Row, Store
 
@@ -37,7 +36,9 @@ def pair() -> Callable[..., list[Row]]:
         sample = Sample(run, index, state="done", operation="magpie", detail={"topic": "数学"})
         rows: list[Row] = [
             sample,
-            Turn(sample.id, 0, "user", question, question, model="starter", sampling=ASKING, finish_reason="stop", seed=1),
+            Turn(
+                sample.id, 0, "user", question, question, model="starter", sampling=ASKING, finish_reason="stop", seed=1
+            ),
             Turn(sample.id, 1, "assistant", answer, answer, model="answerer", prompt_tokens=9, logprob=-0.5),
             Score(sample.id, "words", 1, 3.0, True),
             EventRow(run, "finished", {"index": index}),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from localsynth.errors import NotFound
 from localsynth.records import Review, Sample, Score, Turn, sample_id
 from localsynth.store import Reader, Store
@@ -61,7 +60,9 @@ def test_kept_follows_from_scores_and_reviews(tmp_path_factory, cases) -> None:
         counts = reader.counts(run)
         assert (counts.kept, counts.rejected) == (sum(kept for kept, _, _ in expected), rules.total())
         assert counts.by_rule == rules
-        assert (counts.asked, counts.ready, counts.failed) == tuple(states[name] for name in ("asked", "ready", "failed"))
+        assert (counts.asked, counts.ready, counts.failed) == tuple(
+            states[name] for name in ("asked", "ready", "failed")
+        )
         kept_rows = [index for index, (kept, _, _) in enumerate(expected) if kept]
         assert [row.index for row in reader.dataset(run)] == kept_rows
         assert [row.index for row in reader.samples(run, kept=True)] == kept_rows
@@ -93,7 +94,10 @@ def test_instructions_without_answers_are_told_apart(store: Store, run: str, pat
     alone = Sample(run, 1, state="done")
     store.save([*pair(run, 0), alone, Turn(alone.id, 0, "user", "Only this?", "Only this?")])
     with Reader.open(path) as reader:
-        assert [(row.index, row.answered, len(row.messages)) for row in reader.dataset()] == [(0, True, 2), (1, False, 1)]
+        assert [(row.index, row.answered, len(row.messages)) for row in reader.dataset()] == [
+            (0, True, 2),
+            (1, False, 1),
+        ]
         assert [row.index for row in reader.dataset(answered=True)] == [0]
         assert [row.index for row in reader.dataset(run, answered=False)] == [1]
 
@@ -136,7 +140,21 @@ def test_people_name_runs_and_rows(store: Store, run: str, path: Path, pair) -> 
         assert reader.resolve_sample("1:17") == sample_id(run, 17)
         assert reader.resolve_sample(f"{run}:17.0") == sample_id(run, 17)
         assert reader.resolve_sample(str(again.id)) == again.id
-        for name in ("", "x", "18", "17.1", "1:", ":", "9:17", "-1", "1e3", "²", "17.²", "9" * 40, "1:17.99999999999999"):
+        for name in (
+            "",
+            "x",
+            "18",
+            "17.1",
+            "1:",
+            ":",
+            "9:17",
+            "-1",
+            "1e3",
+            "²",
+            "17.²",
+            "9" * 40,
+            "1:17.99999999999999",
+        ):
             with pytest.raises(NotFound):
                 reader.resolve_sample(name)
         for name in ("3", "nothing", "%", "0", "²", "9" * 30):

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from localsynth.records import Sample, Turn, sample_id
 from localsynth.store import Reader, Store
 
@@ -25,7 +24,9 @@ QUESTIONS = [
 
 @pytest.fixture
 def reader(store: Store, run: str, path: Path, pair):
-    store.save([row for index, text in enumerate(QUESTIONS) for row in pair(run, index, question=text, answer="Reply.")])
+    store.save(
+        [row for index, text in enumerate(QUESTIONS) for row in pair(run, index, question=text, answer="Reply.")]
+    )
     with Reader.open(path) as opened:
         yield opened
 

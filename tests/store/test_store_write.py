@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
 from localsynth.errors import NotFound
 from localsynth.records import Candidate, Embedding, Neighbour, Pair, Review, Sample, Sampling, Score, Turn, sample_id
 from localsynth.store import EventRow, InstructionKey, Reader, Store
@@ -156,7 +155,10 @@ def test_controls_are_taken_once_and_in_order(store: Store, run: str, path: Path
     store.send(run, "pause")
     store.send(other, "cancel")
     store.send(run, "slots", "8")
-    assert [(control.verb, control.argument) for control in store.take_controls(run)] == [("pause", None), ("slots", "8")]
+    assert [(control.verb, control.argument) for control in store.take_controls(run)] == [
+        ("pause", None),
+        ("slots", "8"),
+    ]
     assert store.take_controls(run) == []
     with Reader.open(path) as reader:
         assert all(control.done for control in reader.controls(run))
@@ -180,7 +182,9 @@ def test_exports_are_noted(store: Store, path: Path) -> None:
     assert (export.path, export.format, export.query, export.count) == ("out.jsonl", "openai", {"kept": True}, 3)
 
 
-def test_edits_apply_to_what_is_exported_and_undecided_takes_them_back(store: Store, run: str, path: Path, pair) -> None:
+def test_edits_apply_to_what_is_exported_and_undecided_takes_them_back(
+    store: Store, run: str, path: Path, pair
+) -> None:
     store.save(pair(run, 0))
     sample = sample_id(run, 0)
     store.save([Review(sample, "accept", "typo", {0: "Why\x00 not?"})])
