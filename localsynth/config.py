@@ -89,7 +89,12 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run, whole. `target` counts kept samples; `language` is an ISO 639-1 code or "any"."""
+    """A run, whole. `target` counts kept samples; `language` is an ISO 639-1 code or "any".
+
+    `instructions` is a file to answer instead of asking; its hash must still hold when the run is resumed. `force` goes
+    on with a model that is unfit for Magpie. `system_in_answer` shows the steering system prompt to the answering model
+    too, and keeps it in the data.
+    """
 
     target: int = 20
     method: Literal["magpie", "imported"] = "magpie"
@@ -98,6 +103,8 @@ class Plan:
     language: str = "any"
     instructions_only: bool = False
     instructions: str = ""
+    instructions_sha256: str = ""
+    force: bool = False
     system_in_answer: bool = False
     ask: RolePlan = field(default_factory=RolePlan)
     answer: RolePlan = field(
@@ -115,13 +122,17 @@ class Plan:
 
 def load_plan(path: Path) -> Plan:
     """Read plan.toml; PlanError names the key and the nearest right one."""
+    return plan_from(read_plan(path))
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """The tables of plan.toml, not yet checked; PlanError when it cannot be read."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PlanError(f"there is no plan at {path}", "check the path given to --plan") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"{path} is not a readable TOML file: {error}", "mend the line that is named") from None
-    return plan_from(data)
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:

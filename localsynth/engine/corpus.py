@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from localsynth.config import GatePlan
 from localsynth.filters.duplicates import exact_duplicate, instruction_key
 from localsynth.filters.findings import Finding, rejection
 from localsynth.records import Embedding, Neighbour
+from localsynth.store.queries import Reader
 from localsynth.store.rows import InstructionKey
 from localsynth.store.store import Row
 
@@ -57,3 +59,8 @@ class Corpus:
             else:
                 self._keys[decision.key] = sample
         return decisions
+
+
+def open_corpus(reader: Reader, gate: GatePlan) -> Corpus:
+    """The corpus rules of a plan, knowing everything that this store admitted so far."""
+    return Corpus(reader.instruction_keys(), exact=gate.exact_duplicates)

@@ -1,4 +1,4 @@
-"""One sample from its first token to its last score: method, gate, answer, store rows. Implements the scheduler's Work."""
+"""One sample from its first token to its last score: method, gate, answer, rows. The scheduler's Work."""
 
 from __future__ import annotations
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from localsynth.config import Plan
-from localsynth.errors import DataError
 from localsynth.methods.base import PromptMethod
 from localsynth.methods.imported import Imported
 from localsynth.methods.magpie import Magpie

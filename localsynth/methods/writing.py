@@ -34,19 +34,6 @@ async def write(
         stop=fmt.stop_texts,
     )
     completion = await ctx.generate(role, request)
-    text, thinking = split_thinking(completion.text, fmt) if role == "answer" else (completion.text, None)
+    thinking, text = fmt.split_thinking(completion.text) if role == "answer" else (None, completion.text)
     return Written(text, thinking, completion, sampling, seed, ctx.model(role))
 
-
-def split_thinking(text: str, fmt: ChatFormat) -> tuple[str, str | None]:
-    """Take a leading block of reasoning off an answer. An unclosed block is all reasoning: the answer is empty."""
-    if not fmt.think_close:
-        return text, None
-    body = text.lstrip()
-    inside = fmt.opens_thinking
-    if fmt.think_open and body.startswith(fmt.think_open):
-        body, inside = body[len(fmt.think_open) :], True
-    if not inside:
-        return text, None
-    thinking, closed, answer = body.partition(fmt.think_close)
-    return (answer.lstrip("\n"), thinking.strip() or None) if closed else ("", thinking.strip() or None)

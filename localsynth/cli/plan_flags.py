@@ -1,0 +1,129 @@
+"""From what was typed to a plan: defaults, then the model's card, then the file, then the flags."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from localsynth import catalog
+from localsynth.cli.narration import say
+from localsynth.config import Plan, mix, plan_from, read_plan
+from localsynth.errors import PlanError
+from localsynth.records import Sampling
+
+_TOP = ("target", "language", "turns", "seed", "instructions_only", "force")
+_ASK = {"temperature": "temperature", "top_p": "top_p", "question_tokens": "max_tokens"}
+_ANSWER = {"answer_temperature": "temperature", "answer_tokens": "max_tokens"}
+_LIMITS = {"max_minutes": "minutes", "max_tokens": "tokens", "max_attempts": "attempts"}
+_MACHINE = ("slots", "context", "threads", "gpu_layers")
+
+
+def build_plan(typed: Mapping[str, Any]) -> Plan:
+    """The plan for `generate`, whole and checked: the models are found and the topics' texts are in it."""
+    given = {key: value for key, value in typed.items() if value is not None and value != ()}
+    data: dict[str, Any] = dict(read_plan(given["plan_file"])) if "plan_file" in given else {}
+    data |= {key: given[key] for key in _TOP if key in given}
+    data.setdefault("seed", secrets.randbelow(2**32))
+    _put(data, "limits", {new: given[old] for old, new in _LIMITS.items() if old in given})
+    _put(data, "machine", {key: given[key] for key in _MACHINE if key in given})
+    gate = {key: given[key] for key in ("similarity", "encoder") if key in given}
+    if given.get("no_near_duplicates"):
+        gate["near_duplicates"] = False
+    _put(data, "gate", gate)
+    if "instructions" in given:
+        data |= {"method": "imported", **_instructions(given["instructions"])}
+    _models(data, given)
+    _systems(data, given)
+    plan = plan_from(data)
+    return dataclasses.replace(plan, systems=tuple(_resolved(plan)))
+
+
+def print_topics(language: str) -> None:
+    """The ready topics with their default weights, as data."""
+    from localsynth.methods.topics import topics
+
+    for topic in topics(_topic_language(language)):
+        click.echo(f"{topic.id:<22} {topic.weight:>6.3f}  {topic.title}")
+
+
+def _put(data: dict[str, Any], table: str, values: Mapping[str, Any]) -> None:
+    if values:
+        data[table] = {**data.get(table, {}), **values}
+
+
+def _instructions(path: Path) -> dict[str, str]:
+    """The file's path and hash: a resumed run must find the same instructions."""
+    path = path.expanduser().absolute()
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise PlanError(f"cannot read {path}: {error.strerror}", "check the path given to --instructions") from None
+    return {"instructions": str(path), "instructions_sha256": digest}
+
+
+def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Models, backends and sampling of both roles; the card's figures fill what neither file nor flags say."""
+    chosen = given.get("model")
+    for role, flags, model in (("ask", _ASK, chosen), ("answer", _ANSWER, given.get("answer_model", chosen))):
+        table: dict[str, Any] = dict(data.get(role, {}))
+        if model is not None:
+            table["model"] = model
+        if "backend" in given:
+            table["backend"] = given["backend"]
+        card = None
+        if table.get("backend") != "scripted":
+            found = catalog.resolve(table.get("model") or None)
+            card, table["model"] = found.card, str(found.path)
+            if role == "ask" and found.starter and not os.environ.get("LOCALSYNTH_MODEL"):
+                say(catalog.starter_note())
+        base = _base_sampling(role, card, given)
+        typed = {new: given[old] for old, new in flags.items() if old in given}
+        if "sampling" not in table or typed or (role == "ask" and "preset" in given):
+            table["sampling"] = [{**entry, **typed} for entry in base]
+        data[role] = table
+
+
+def _base_sampling(role: str, card: catalog.ModelCard | None, given: Mapping[str, Any]) -> list[dict[str, Any]]:
+    defaults = {"ask": Sampling(max_tokens=512), "answer": Sampling(temperature=0.0, max_tokens=1024)}
+    if role == "ask" and "preset" in given:
+        return [dataclasses.asdict(entry) for entry in mix(given["preset"], max_tokens=512)]
+    own = (card.ask if role == "ask" else card.answer) if card else None
+    return [dataclasses.asdict(own or defaults[role])]
+
+
+def _systems(data: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """--topics and --system replace the file's system prompts."""
+    if "topics" not in given and "systems" not in given:
+        return
+    from localsynth.methods.topics import parse_topics
+
+    language = _topic_language(str(data.get("language", "any")))
+    chosen = parse_topics(given["topics"], language) if "topics" in given else []
+    own = [{"text": text, "weight": 1.0} for text in given.get("systems", ())]
+    data["systems"] = [{"topic": topic.id, "weight": weight} for topic, weight in chosen] + own
+
+
+def _resolved(plan: Plan) -> list[Any]:
+    """The system prompts with the texts of their topics, so that the stored plan says all."""
+    from localsynth.methods.topics import find_topic
+
+    language = _topic_language(plan.language)
+    resolved = []
+    for system in plan.systems:
+        text = system.text
+        if system.topic and not text:
+            text = find_topic(system.topic, language, plan.turns).text
+        resolved.append(dataclasses.replace(system, text=text))
+    return resolved
+
+
+def _topic_language(language: str) -> str:
+    return "zh" if language.lower().startswith("zh") else "en"
