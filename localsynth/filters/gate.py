@@ -16,6 +16,7 @@ from localsynth.filters.repetition import loop, repetition
 
 # A language without spaces and an echo shorter than this say nothing.
 _ECHO_CHARACTERS = 12
+_HEAD_CHARACTERS = 4000
 
 
 def check_instruction(
@@ -67,10 +68,11 @@ def _instruction(
     yield markers.control_token(text, strings)
     yield markers.thinking(text)
     yield heuristics.cut_off(text, stopped=stopped)
-    lower = text.lower()
-    yield markers.role_marker(text, lower)
+    ends = markers.ends_of(text)
+    lower = ends.lower()
+    yield markers.role_marker(ends, lower)
     yield voice.assistant_voice(text)
-    yield markers.answer_leak(text, lower)
+    yield markers.answer_leak(ends, lower)
     yield heuristics.ends_with_colon(text)
     shape = measure(text)
     yield heuristics.wordless(text, shape)
@@ -90,7 +92,8 @@ def _answer(
     yield markers.control_token(text, strings)
     yield heuristics.cut_off(text, stopped=stopped)
     yield voice.refusal(text)
-    yield markers.played_turn(text, text.lower(), question)
+    ends = markers.ends_of(text)
+    yield markers.played_turn(ends, ends.lower(), question[:_HEAD_CHARACTERS])
     shape = measure(text)
     yield from _measured(text, shape, shortest=0, longest=shape.profile.max_answer)
     yield _language(text, language, shape)

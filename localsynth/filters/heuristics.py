@@ -11,7 +11,7 @@ from localsynth.filters.repetition import REPETITION_LIMIT
 
 _COLONS = (":", "：", ":**", "：**", ":*")
 _RULERS = re.compile(r"([-=_*|.~#+:─│·•])(?:[ \t]*\1){2,}|\|[ \t:]*-+[ \t:]*(?=\|)")
-SYMBOL_LIMIT: Final = 0.6
+SYMBOL_LIMIT: Final = 0.75
 _FEW_CHARACTERS: Final = 30
 _REPLACEMENT = "\ufffd"
 

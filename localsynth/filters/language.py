@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 # Longer texts are judged by their two ends: the cost of a rule must not grow with a pasted megabyte.
 WINDOW_CHARACTERS: Final = 4000
@@ -56,11 +56,11 @@ class Profile:
 
 
 WORDS: Final = Profile("words", "words", 3, 2_000, 8_000)
-CHARACTERS: Final = Profile("characters", "characters", 6, 6_000, 24_000)
+# Five with its full stop is a whole request in Chinese (写求职信。).
+CHARACTERS: Final = Profile("characters", "characters", 5, 6_000, 24_000)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(NamedTuple):
     """Character counts of a text (of its two ends where it is long): `symbols` is what is no letter, digit or blank."""
 
     letters: int
@@ -143,14 +143,14 @@ _COUNTED_CHARACTERS = 100_000
 
 
 def length_of(text: str, shape: Shape) -> int:
-    """Length in the unit of the text's profile: words, or letters and digits where words are not spaced."""
+    """Length in the unit of the text's profile: words, or visible characters where words are not spaced."""
     if shape.profile is WORDS:
         # Blank-separated pieces are counted for prose; a short formula such as "2x+3=7" holds more words than blanks.
         pieces = len(text.split(None, WORDS.max_answer + 1))
         return pieces if pieces > 3 * WORDS.min_length else sum(1 for _ in _WORD.finditer(text[:_COUNTED_CHARACTERS]))
     if len(text) > WINDOW_CHARACTERS:
         return len(text)
-    return shape.letters + shape.digits
+    return shape.visible
 
 
 # Function words that are frequent in one language and rare or absent in the others of this list.
@@ -170,6 +170,11 @@ tr bir ve bu için ile ne nasıl da de mi çok olan gibi daha hangi olarak nedir
 vi của là và có cho các một không được trong như thế nào với những người này để hãy
 id yang dan di untuk dengan dari ini itu adalah apa bagaimana pada dalam tidak saya anda""".splitlines()
 }
+_LANGUAGES_OF: Final = {
+    word: tuple(code for code, words in _FUNCTION_WORDS.items() if word in words)
+    for word in frozenset().union(*_FUNCTION_WORDS.values())
+}
+_PUNCTUATION = re.compile(r"[^\w\s]+")
 _SCRIPT_OF: Final[dict[str, str]] = {
     "zh": "han", "ja": "kana", "ko": "hangul", "th": "thai", "lo": "thai", "km": "thai", "my": "thai",
     "ru": "cyrillic", "uk": "cyrillic", "bg": "cyrillic", "sr": "cyrillic",
@@ -231,6 +236,8 @@ def lacks_language(text: str, wanted: str, shape: Shape | None = None) -> str | 
 
 
 def _function_words(text: str) -> dict[str, int]:
-    words = window(text).lower().replace("?", " ").replace(",", " ").replace(".", " ").split()
-    counts = {code: sum(1 for word in words if word in known) for code, known in _FUNCTION_WORDS.items()}
-    return {code: count for code, count in counts.items() if count}
+    hits: dict[str, int] = {}
+    for word in _PUNCTUATION.sub(" ", window(text).lower()).split():
+        for code in _LANGUAGES_OF.get(word, ()):
+            hits[code] = hits.get(code, 0) + 1
+    return hits

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from itertools import islice
 from typing import Final
 
 from localsynth.filters.findings import Finding, excerpt
@@ -64,24 +65,30 @@ def thinking(text: str) -> Finding | None:
 _LINE = r"(?:^|\n)[ \t]*(?:[#*>|]+[ \t]*)?"
 _COLON = r"[ \t]*(?:\*\*)?[:：]"
 _ROLE_WORDS: Final = (
-    "assistant", "ai:", "bot:", "chatgpt", "gpt:", "model:", "助手", "助理", "人工智能", "模型", "アシスタント", "ai：",
+    "assistant", "ai:", "bot:", "chatgpt", "gpt:", "助手", "助理", "人工智能", "アシスタント", "ai：",
 )  # fmt: skip
 _ROLE_LINE = re.compile(
-    rf"{_LINE}(?:assistant|ai(?: assistant)?|(?:chat)?bot|chatgpt|gpt|model|助手|助理|人工智能(?:助手)?|模型"
-    rf"|アシスタント){_COLON}|(?:^|\n)(?:#+[ \t]*)?assistant[ \t]*(?:\n|$)|(?<=[.?!。？！])assistant\n",
+    rf"{_LINE}(?:assistant|ai(?: assistant)?|(?:chat)?bot|chatgpt|gpt|助手|助理|人工智能(?:助手)?|アシスタント)"
+    rf"{_COLON}|(?:^|\n)(?:#+[ \t]*)?assistant[ \t]*(?:\n|$)|(?<=[.?!。？！])assistant\n",
     re.IGNORECASE,
 )
 _USER_WORDS: Final = ("user", "human", "用户", "ユーザー")
 _USER_LINE = re.compile(rf"\n[ \t]*(?:[#*>]+[ \t]*)?(?:user|human|用户|ユーザー){_COLON}", re.IGNORECASE)
-_ASKS_FOR_DIALOGUE = re.compile(r"dialog|conversation|chat|script|transcript|对话|聊天|会話", re.IGNORECASE)
+_DIALOGUE = re.compile(r"dialog|conversation|\bchat\b|script|transcript|interview|对话|聊天|会話", re.IGNORECASE)
+_SPEAKER_LINE = re.compile(r"\n[ \t]*[^\W\d_][\w ]{0,20}[:：]")
 
 
 def role_marker(text: str, lower: str) -> Finding | None:
-    """The assistant's turn played inside the user's: a line that begins with its name."""
+    """The assistant's turn played inside the user's: a line that begins with its name.
+
+    A dialogue that the text announces and in which somebody spoke before is a quotation.
+    """
     if not any(word in lower for word in _ROLE_WORDS):
         return None
     found = _ROLE_LINE.search(text)
     if found is None:
+        return None
+    if _DIALOGUE.search(text, 0, found.start()) and _SPEAKER_LINE.search(text, 0, found.start()):
         return None
     return Finding("role_marker", False, None, "plays the assistant's turn as well", excerpt(text, *found.span()))
 
@@ -91,11 +98,19 @@ def played_turn(text: str, lower: str, question: str) -> Finding | None:
     if not any(word in lower for word in _USER_WORDS):
         return None
     found = _USER_LINE.search(text)
-    if found is None or _ASKS_FOR_DIALOGUE.search(question):
+    if found is None or _DIALOGUE.search(question):
         return None
     return Finding("role_marker", False, None, "plays the user's next turn", excerpt(text, *found.span()))
 
 
+def ends_of(text: str) -> str:
+    """What the marker rules read of a text: all of it, or the two ends of one that no person would have typed."""
+    if len(text) <= 2 * _END_CHARACTERS:
+        return text
+    return text[:_END_CHARACTERS] + "\n" + text[-_END_CHARACTERS:]
+
+
+_END_CHARACTERS: Final = 10_000
 _LABEL_WORDS: Final = ("answer", "response", "solution", "\na", " a:", "答", "解：", "解:", "回复", "回应")
 _ANSWER_LABEL = re.compile(
     rf"(?:{_LINE}|(?<=[.?!。？！:]) )(?:the |correct |final |my |your )?"
@@ -106,6 +121,12 @@ _QUESTION_LABEL = re.compile(
     rf"{_LINE}(?:question|q|问题|问|problem|task)[ \t]*\d*[ \t]*[:：.]",
     re.IGNORECASE,
 )
+# Worked examples show answers on purpose.
+_EXAMPLES = re.compile(
+    r"examples?\s*\d*\s*[:：]|follow(?:ing)? (?:the |this |these )?examples?|(?:output|answer|response) format"
+    r"|示例|范例|例子?[:：]|格式",
+    re.IGNORECASE,
+)
 # "Answer: yes or no", "Answer: [one word]", "Response: in French": the label says how to answer.
 _CONSTRAINT = re.compile(
     r"\bor\b|/|[<\[{(_]|\.\.\.|…|或|[？?]$|请|需|应|用"
@@ -113,6 +134,7 @@ _CONSTRAINT = re.compile(
     r"|pick|select|explain|what|how|why|your)\b",
     re.IGNORECASE,
 )
+_MOST_LABELS: Final = 20
 _SENTENCE_WORDS: Final = (
     "the answer", "solution", "correct answer", "sure", "certainly", "of course", "absolutely", "是", "为",
 )  # fmt: skip
@@ -129,7 +151,8 @@ def answer_leak(text: str, lower: str) -> Finding | None:
     """An answer written inside the question. A label that only says how to answer is none."""
     span: tuple[int, int] | None = None
     if any(word in lower for word in _LABEL_WORDS):
-        span = next((label.span() for label in _ANSWER_LABEL.finditer(text) if _answers(text, label)), None)
+        labels = islice(_ANSWER_LABEL.finditer(text), _MOST_LABELS)
+        span = next((label.span() for label in labels if _answers(text, label)), None)
     if span is None and any(word in lower for word in _SENTENCE_WORDS):
         sentence = _ANSWER_SENTENCE.search(text)
         span = sentence.span() if sentence else None
@@ -141,7 +164,7 @@ def answer_leak(text: str, lower: str) -> Finding | None:
 def _answers(text: str, label: re.Match[str]) -> bool:
     rest = label.group("rest").strip()
     before = text[: label.start()].rstrip()
-    if not before or _CONSTRAINT.search(rest):
+    if not before or _CONSTRAINT.search(rest) or _EXAMPLES.search(before):
         return False
     if label.group("word").lower() == "a" and not before.endswith(("?", "？")) and not _QUESTION_LABEL.search(before):
         return False

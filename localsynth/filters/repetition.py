@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from typing import Final
 
 from localsynth.filters.findings import Finding, excerpt
@@ -12,11 +14,13 @@ _PROBE_CHARACTERS: Final = 12
 _LOOPS: Final = 4
 _LOOPED_CHARACTERS: Final = 40
 _SAME_LINES: Final = 4
-_WORD_WINDOW: Final = 300
-_CHARACTER_WINDOW: Final = 600
+_WORD_WINDOW: Final = 200
+_CHARACTER_WINDOW: Final = 400
 # Below so many n-grams the share says little: a short list repeats its frame.
 _FEW_GRAMS: Final = 20
 REPETITION_LIMIT: Final = 0.6
+_SECOND_LOOK: Final = 0.3
+_WORDS = re.compile(r"\w+")
 
 
 def loop(text: str) -> Finding | None:
@@ -66,16 +70,22 @@ def _same_lines(text: str) -> Finding | None:
 def repetition(text: str, profile: Profile) -> float:
     """Share of n-grams seen before, 0 to 1: word trigrams, or runs of six characters where words are not spaced.
 
-    Only the last words are read, as loops come last; below 20 n-grams it is 0.
+    Only the last words are read, as loops come last; below 20 n-grams it is 0. Frames of tables and drawings do not
+    count: where the share is high, it is taken again over letters and digits alone.
     """
+    tail = text[-_TAIL_CHARACTERS:]
     if profile is WORDS:
-        words = text[-_TAIL_CHARACTERS:].split()[-_WORD_WINDOW:]
-        total = len(words) - 2
-        if total < _FEW_GRAMS:
-            return 0.0
-        return 1 - len(set(zip(words, words[1:], words[2:], strict=False))) / total
-    tail = text[-_CHARACTER_WINDOW:]
-    total = len(tail) - 5
+        share = _seen_before(tail.split()[-_WORD_WINDOW:], 3)
+        return share if share < _SECOND_LOOK else _seen_before(_WORDS.findall(tail)[-_WORD_WINDOW:], 3)
+    tail = tail[-_CHARACTER_WINDOW:]
+    share = _seen_before(tail, 6)
+    return share if share < _SECOND_LOOK else _seen_before("".join(filter(str.isalnum, tail)), 6)
+
+
+def _seen_before(items: Sequence[str], size: int) -> float:
+    total = len(items) - size + 1
     if total < _FEW_GRAMS:
         return 0.0
-    return 1 - len({tail[at : at + 6] for at in range(total)}) / total
+    if isinstance(items, str):
+        return 1 - len({items[at : at + size] for at in range(total)}) / total
+    return 1 - len(set(zip(*(items[at:] for at in range(size)), strict=False))) / total

@@ -21,6 +21,8 @@ class Cleaned:
     rules: tuple[str, ...]
 
 
+# More tokens than this at an edge are a loop, which the gate rejects.
+_EDGE_ROUNDS: Final = 4
 _NEWLINES = re.compile("\r\n?|[\x0b\x0c\x85\u2028\u2029]")
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]{0,40}[ -/]{0,10}[@-~]|\][^\x07\x1b]{0,400}(?:\x07|\x1b\\)|[@-Z\\^_])")
 # Joiners U+200C and U+200D stay: Persian, Indic scripts and emoji are written with them.
@@ -84,7 +86,7 @@ def _strip(text: str) -> str:
 def _without_edge_control(text: str, strings: Iterable[str]) -> str:
     """The text without control strings at its ends, such as a turn-end token that the engine printed."""
     named = [string for string in strings if string.strip()]
-    while named:
+    for _ in range(_EDGE_ROUNDS):
         before = text
         for string in named:
             text = text.removeprefix(string).removesuffix(string)
