@@ -117,4 +117,10 @@ def _unwrapped(text: str) -> str:
             inside = text[1:-1]
             if left not in inside and right not in inside and sum(map(str.isalnum, inside[:40])) >= 6:
                 return inside.strip()
+    # One half of a pair; after a digit it is a mark for inches.
+    if text.count('"') == 1 and len(text) > 4:
+        if text.startswith('"'):
+            return text[1:].lstrip()
+        if text.endswith('"') and not text[-2].isdigit():
+            return text[:-1].rstrip()
     return text

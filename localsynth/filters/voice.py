@@ -51,6 +51,7 @@ _GREETING = re.compile(
     r"[.!?,]?\s*){0,2}"
     r"(?:(?:how|what) (?:can|may|could) i (?:help|assist|do for) you\b"
     r"|i(?:'m| am) (?:here|ready|happy|glad) to (?:help|assist)\b"
+    r"|i(?:'m| am) (?:just )?an? (?:ai|artificial intelligence)\b[\w -]{0,30}\b(?:assistant|language model|chatbot)\b"
     r"|i(?:'d| would) be (?:happy|glad|delighted) to (?:help|assist)"
     r"|please (?:provide|share)(?: me)?(?: with)? (?:more|your|the) [^.\n]{0,60}"
     r"(?:so (?:that )?i can|and i(?:'ll| will)))"

@@ -63,10 +63,6 @@ class Difference:
         """Whether the data shows that the second rate is lower by more than `margin`."""
         return self.low95 > margin
 
-    def within(self, margin: float) -> bool:
-        """Whether the data shows that the second rate is lower by at most `margin`."""
-        return self.high95 <= margin
-
 
 def assess(
     turns: Iterable[tuple[str, bool]],
@@ -95,14 +91,12 @@ def assess(
 
 
 def _cause(text: str, *, stopped: bool, language: str | None, strings: tuple[str, ...]) -> str | None:
-    if not text:
-        return "empty"
-    if not stopped:
-        return "cut_off"
     ends = markers.ends_of(text)
     lower = ends.lower()
     found: Finding | None = (
-        markers.control_token(text, strings)
+        heuristics.empty(text)
+        or heuristics.cut_off(text, stopped=stopped)
+        or markers.control_token(text, strings)
         or markers.thinking(text)
         or markers.role_marker(ends, lower)
         or markers.answer_leak(ends, lower)
@@ -112,14 +106,13 @@ def _cause(text: str, *, stopped: bool, language: str | None, strings: tuple[str
     if found is not None:
         return found.rule
     shape = measure(text)
-    if repetition(text, shape.profile) > REPETITION_LIMIT:
-        return "loop"
     shortest = _SHORTEST_CHARACTERS if shape.profile is CHARACTERS else _SHORTEST_WORDS
     if length_of(text, shape) < shortest:
         return "too_short"
-    if language is not None and lacks_language(text, language, shape) is not None:
-        return "wrong_language"
-    return None
+    if repetition(text, shape.profile) > REPETITION_LIMIT:
+        return "loop"
+    foreign = language is not None and lacks_language(text, language, shape) is not None
+    return "wrong_language" if foreign else None
 
 
 def wilson(good: int, n: int) -> tuple[float, float]:
