@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from importlib.metadata import version
 from typing import Any
 
 import click
@@ -55,7 +54,8 @@ class _Lazy(click.Group):
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(version("localsynth"), prog_name="localsynth")
+# By name: importlib.metadata takes as long to import as all the rest, and only --version needs it.
+@click.version_option(package_name="localsynth", prog_name="localsynth")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
     """Make fine-tuning data on your own machine, review it, and keep it in one SQLite file.
