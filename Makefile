@@ -18,7 +18,7 @@ help:
 
 demo: setup
 	$(PY) -m localsynth generate -n 20 --store $(STORE)
-	$(PY) -m localsynth export --store $(STORE) $(PAIRS)
+	$(PY) -m localsynth export --store $(STORE) --force $(PAIRS)
 
 test: setup-dev
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
