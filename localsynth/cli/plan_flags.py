@@ -33,7 +33,7 @@ def build_plan(typed: Mapping[str, Any]) -> Plan:
     data.setdefault("seed", secrets.randbelow(2**32))
     _put(data, "limits", {new: given[old] for old, new in _LIMITS.items() if old in given})
     _put(data, "machine", {key: given[key] for key in _MACHINE if key in given})
-    gate = {key: given[key] for key in ("similarity", "encoder") if key in given}
+    gate: dict[str, Any] = {key: given[key] for key in ("similarity", "encoder") if key in given}
     if given.get("no_near_duplicates"):
         gate["near_duplicates"] = False
     _put(data, "gate", gate)

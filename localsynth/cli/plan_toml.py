@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tomlkit
 
 from localsynth.config import Plan, plan_data
@@ -11,12 +13,12 @@ def plan_toml(plan: Plan) -> str:
     """The whole plan; `generate --plan` reads it back."""
     document = tomlkit.document()
     document.add(tomlkit.comment("localsynth generate --plan THIS_FILE"))
-    for key, value in _plain(plan_data(plan)).items():
-        document.add(key, value)
+    for key, value in plan_data(plan).items():
+        document.add(key, _plain(value))
     return tomlkit.dumps(document)
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
     """Tuples as lists: TOML knows only those."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}

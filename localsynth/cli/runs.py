@@ -96,9 +96,8 @@ def status(run_name: str | None, store: Path, *, watch: bool, as_json: bool) -> 
     else:
         for each in found:
             rate = f"{each['tokens_per_second']:.0f} tokens/s" if each.get("tokens_per_second") else ""
-            data(
-                f"{each['run']:>4}  {each['state']:<9} {each['kept']:>7}/{each['target']:<7} {_short(each['model']):<28} {rate}"
-            )
+            kept = f"{each['kept']:>7}/{each['target']:<7}"
+            data(f"{each['run']:>4}  {each['state']:<9} {kept} {_short(each['model']):<28} {rate}")
     return 0
 
 

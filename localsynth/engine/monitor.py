@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
-from localsynth.config import Limits
+from localsynth.config import Plan
 from localsynth.engine.context import LiveText
+from localsynth.engine.fitness import too_low
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.stats import Stats
 from localsynth.events import Continued, Draining, Event, Paused, Progress
@@ -17,6 +18,7 @@ from localsynth.store.rows import Control
 from localsynth.store.store import Store
 
 PERIOD = 0.25
+_FITNESS_TURNS = 64
 _EXCERPT = 600
 
 
@@ -25,15 +27,14 @@ class Monitor:
     """Watches one run. `cancel` ends it at once; `reason` says why it was told to end, "" when it was not."""
 
     run: str
-    target: int
     slots: int
-    limits: Limits
+    plan: Plan
     stats: Stats
     live: LiveText
     scheduler: Scheduler
     journal: Journal
     say: Callable[[Event], None]
-    cancel: Callable[[], None]
+    cancel: Callable[[], object]
     reason: str = ""
     cancelled: bool = False
 
@@ -69,11 +70,11 @@ class Monitor:
     def progress(self, state: str) -> Progress:
         """Where the run stands now."""
         stats, scheduler = self.stats, self.scheduler
-        eta = stats.eta(self.target - scheduler.kept)
+        eta = stats.eta(self.plan.target - scheduler.kept)
         return Progress(
             state=state,
             kept=scheduler.kept,
-            target=self.target,
+            target=self.plan.target,
             asked=stats.asked,
             rejected=dict(stats.rejected),
             failed=stats.failed,
@@ -101,8 +102,17 @@ class Monitor:
         return store.take_controls(self.run)
 
     def _check_limits(self) -> None:
-        limits, stats = self.limits, self.stats
+        limits, stats = self.plan.limits, self.stats
         if limits.minutes and stats.elapsed >= 60 * limits.minutes:
             self.drain(f"the limit of {limits.minutes:g} minutes is reached")
         if limits.tokens and stats.tokens >= limits.tokens:
             self.drain(f"the limit of {limits.tokens} tokens is reached")
+        if self._unfit():
+            self.drain(
+                f"only {stats.usable} of {stats.asked} questions are usable: see `localsynth doctor`, or --force"
+            )
+
+    def _unfit(self) -> bool:
+        if self.plan.method != "magpie" or self.plan.force or self.stats.asked < _FITNESS_TURNS:
+            return False
+        return too_low(self.stats.usable, self.stats.asked)

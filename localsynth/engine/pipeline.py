@@ -79,6 +79,7 @@ class Pipeline:
         if rejected:
             self.services.stats.reject(f"instruction.{rejected.rule}", saved=True)
             return False
+        self.services.stats.usable += 1
         self.open[index] = Open(draft, cleaned.text, ctx.attempt)
         return True
 

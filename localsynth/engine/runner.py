@@ -111,9 +111,8 @@ class _Runner:
         work = asyncio.create_task(scheduler.run())
         monitor = Monitor(
             run=self._run,
-            target=plan.target,
             slots=roles.slots,
-            limits=plan.limits,
+            plan=plan,
             stats=stats,
             live=live,
             scheduler=scheduler,
@@ -186,7 +185,7 @@ class _Runner:
 
 
 def _outcome(monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
-    if scheduler.kept >= monitor.target:
+    if scheduler.kept >= monitor.plan.target:
         return "finished", ""
     if monitor.reason:
         return "stopped", monitor.reason

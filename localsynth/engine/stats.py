@@ -16,10 +16,14 @@ _Z = 1.645  # 90 % of a normal distribution lie within
 
 @dataclass(slots=True)
 class Stats:
-    """Counts since the run began, and since this process began where it says so. `clock` gives seconds."""
+    """Counts since this process began; `kept` and `rejected` since the run began. `clock` gives seconds.
+
+    `usable` counts the instructions that passed the local rules.
+    """
 
     kept: int = 0
     asked: int = 0
+    usable: int = 0
     failed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
     tokens: int = 0
