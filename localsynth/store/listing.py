@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -26,14 +27,21 @@ _SAMPLE_COLUMNS = (
     "s.id, s.run, s.idx, s.attempt, s.state, s.operation, s.parent, s.error, s.detail, s.created, s.updated, "
     "v.kept, v.by, v.rule"
 )
-# What `verdicts` says of the rejected, found from the failing scores and the reviews instead of from every sample.
-_REJECTED = """
-WITH suspects AS (
-  SELECT sample FROM scores WHERE passed = 0 AND sample BETWEEN :first AND :last
-  UNION SELECT sample FROM reviews WHERE sample BETWEEN :first AND :last
-)
-SELECT coalesce(v.rule, 'review'), count(*) FROM suspects JOIN verdicts v ON v.sample = suspects.sample
-WHERE v.run = :run AND v.state = 'done' AND v.kept = 0 GROUP BY 1 ORDER BY 2 DESC, 1
+# First failing scores of a run's finished samples, from the index of failing scores: few rows where most are kept.
+_FAILING = """
+SELECT name, count(*) FROM (
+  SELECT f.name AS name, min(f.at) FROM scores f
+  WHERE f.passed = 0 AND f.sample BETWEEN :first AND :last
+  AND NOT EXISTS (SELECT 1 FROM scores n WHERE n.sample = f.sample AND n.name = f.name AND n.version > f.version)
+  AND f.sample NOT IN (SELECT id FROM samples WHERE run = :run AND state <> 'done')
+  GROUP BY f.sample
+) GROUP BY name
+"""
+# What a person decided otherwise than the scores: +1 where "review" rejected, -1 where a failing score was overruled.
+_OVERRULED = """
+SELECT coalesce(v.rule, 'review'), sum(CASE v.kept WHEN 1 THEN -1 ELSE 1 END) FROM verdicts v
+WHERE v.sample IN (SELECT sample FROM reviews WHERE sample BETWEEN :first AND :last)
+AND v.run = :run AND v.state = 'done' AND v.by = 'review' AND v.kept = (v.rule IS NOT NULL) GROUP BY 1
 """
 _REVIEWED = (
     "coalesce((SELECT r.verdict FROM reviews r WHERE r.sample = s.id ORDER BY r.id DESC LIMIT 1), 'undecided') "
@@ -204,7 +212,10 @@ class SampleQueries:
         (total,) = self._all("SELECT count(*) FROM samples WHERE run = ?", (run,))[0]
         sql = "SELECT state, count(*) FROM samples WHERE run = ? AND state <> 'done' GROUP BY state"
         states = dict(self._all(sql, (run,)))
-        rules: dict[str, int] = dict(self._all(_REJECTED, {"run": run, "first": first, "last": last}))
+        bounds = {"run": run, "first": first, "last": last}
+        tally: Counter[str] = Counter(dict(self._all(_FAILING, bounds)))
+        tally.update(dict(self._all(_OVERRULED, bounds)))
+        rules = {name: count for name, count in tally.most_common() if count}
         rejected = sum(rules.values())
         kept = total - sum(states.values()) - rejected
         return Counts(kept, rejected, rules, *(states.get(state, 0) for state in ("asked", "ready", "failed")))

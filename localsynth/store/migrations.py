@@ -72,7 +72,7 @@ CREATE TABLE exports (
 CREATE TABLE search_state (id INTEGER PRIMARY KEY CHECK (id = 1), indexed INTEGER NOT NULL) STRICT;
 CREATE TABLE search_stale (turn INTEGER PRIMARY KEY, content TEXT NOT NULL) STRICT;
 CREATE INDEX samples_open ON samples (run, state, idx) WHERE state <> 'done';
-CREATE INDEX scores_failed ON scores (sample, at, name, version) WHERE passed = 0;
+CREATE INDEX scores_failed ON scores (sample, at, name, version, passed) WHERE passed = 0;
 CREATE INDEX reviews_sample ON reviews (sample);
 CREATE INDEX instruction_keys_key ON instruction_keys (key);
 CREATE INDEX events_run ON events (run, id);

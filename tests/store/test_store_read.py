@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from localsynth.errors import NotFound
 from localsynth.records import Review, Sample, Score, Turn, sample_id
-from localsynth.store import Reader, Store
+from localsynth.store import Counts, Reader, Store
 
 STATES = st.sampled_from(["asked", "ready", "done", "failed"])
 SCORES = st.lists(
@@ -199,3 +199,24 @@ def test_a_stream_of_the_data_set_does_not_stop_the_writer(store: Store, run: st
         store.save(pair(run, 50))
         assert sum(1 for _ in stream) == 49  # a snapshot: what came later is not in it
         assert sum(1 for _ in reader.dataset(run)) == 51
+
+
+def test_what_waits_for_a_person(store: Store, run: str, path: Path, pair) -> None:
+    store.save([row for index in range(4) for row in pair(run, index, failed="loop" if index == 3 else "")])
+    store.save(
+        [Sample(run, 4, state="asked"), Review(sample_id(run, 0), "accept"), Review(sample_id(run, 1), "reject")]
+    )
+    store.save([Review(sample_id(run, 1), "undecided"), Review(sample_id(run, 3), "accept")])
+    with Reader.open(path) as reader:
+        assert [row.index for row in reader.samples(run, reviewed=True)] == [0, 3]
+        assert [row.index for row in reader.samples(run, reviewed=False)] == [1, 2]
+        assert [row.index for row in reader.samples(run, reviewed=False, order="newest", limit=1)] == [2]
+        assert reader.counts(run).by_rule == {}
+        assert reader.counts(run).kept == 4
+
+
+def test_a_run_without_samples_counts_nothing(store: Store, run: str, path: Path) -> None:
+    with Reader.open(path) as reader:
+        assert reader.counts(run) == Counts()
+        assert reader.samples(run) == []
+        assert list(reader.dataset(run)) == []
