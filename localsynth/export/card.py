@@ -25,12 +25,13 @@ _UNPRINTABLE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class CardModel:
-    """A model that wrote rows. `licence` is None where the catalogue does not know it."""
+    """A model that wrote rows. `licence` is None where it is not known; `note` is what it says about outputs."""
 
     name: str
     roles: tuple[str, ...]
     licence: str | None = None
     revision: str | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,8 @@ def _body(source: CardSource, result: ExportResult, counts: Sequence[tuple[str, 
             known = code(model.licence) if model.licence else "not known"
             revision = code(model.revision) if model.revision else ""
             lines.append(f"| {code(model.name)} | {', '.join(model.roles)} | {known} | {revision} |")
-        lines += ["", "What a model wrote may be used only as that model's licence allows."]
+        lines += ["", "What a model wrote may be used only as that model's licence allows.", ""]
+        lines += [f"- {code(model.name)}: {code(model.note)}" for model in source.models if model.note]
     else:
         lines += ["No model is on record for these rows."]
     lines += ["", "## How the rows were made", ""]

@@ -49,7 +49,7 @@ def record(row: ExportRow) -> dict[str, object]:
             "min_similar_uuid": _uuid(nearest[0]) if nearest else None,
             "instruction_length": len(instruction),
             "response_length": len(response) if response is not None else None,
-            "language": row.language,
+            "language": row.language.upper() if row.language else None,
         }
     )
 

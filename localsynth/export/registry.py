@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from localsynth.errors import DataError
@@ -46,12 +46,12 @@ def export(
     rows: Iterable[ExportRow],
     fmt: str,
     path: Path,
-    card: CardSource,
+    card: Callable[[], CardSource],
     *,
     include_thinking: bool = False,
     force: bool = False,
 ) -> ExportResult:
-    """Write rows and their card; memory does not grow with the rows.
+    """Write rows and their card; memory does not grow with the rows. `card` is asked after the last row.
 
     A data file is there whole or not at all. DataError: no rows, a row the format cannot hold, a target that exists
     without `force`, a disk that refuses. MissingPackage: Parquet without pyarrow.
@@ -75,7 +75,7 @@ def export(
     result = ExportResult(fmt, paths, target, count, _digest(written))
     counts = [(each.name, each.count, each.sha256) for each in written]
     counts = [(path.name, *counts[0][1:])] if form.suffix else counts
-    write_text(target, render(card, result, counts))
+    write_text(target, render(card(), result, counts))
     return result
 
 

@@ -69,7 +69,7 @@ def read(spec: str | Path | Located) -> Iterator[ImportedRow | BadLine]:
         yield from _file(name, path)
 
 
-def instructions(spec: str | Path) -> Iterator[str]:
+def instructions(spec: str | Path | Located) -> Iterator[str]:
     """The first user turn of every row."""
     for row in read(spec):
         if isinstance(row, ImportedRow):

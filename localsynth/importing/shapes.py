@@ -76,6 +76,9 @@ def _pair(record: Mapping[str, object], key: str, used: set[str]) -> tuple[Messa
     if key == "instruction" and isinstance(context, str):
         used.add("input")
         question = f"{question}\n{context}" if context else question
+    instances = record.get("instances")
+    if isinstance(instances, list) and instances and isinstance(instances[0], Mapping):
+        return _pair({key: question, **instances[0]}, key, set())  # Self-Instruct: the first of a task's examples
     reply = next((name for name in _ANSWERS if record.get(name)), None)
     talk: tuple[Message, ...] = belle(question) or (Message("user", question),)
     if reply:

@@ -1,0 +1,197 @@
+"""From the store's rows to what `export` takes, one page at a time, and the card's facts gathered on the way."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from localsynth import catalog
+from localsynth.errors import NotFound, PlanError
+from localsynth.export import CardModel, CardRun, CardSource, ExportRow
+from localsynth.filters.language import guess_language
+from localsynth.printable import one_line
+from localsynth.records import Turn
+from localsynth.store.queries import Reader
+from localsynth.store.rows import RunRow, SampleRow
+
+_T = TypeVar("_T")
+_PAGE = 500
+_USUAL = 0.02  # of the rows: a language below it may be a wrong guess, and is not named on the card
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Which rows. `everything` adds rejected rows; `answered` None takes rows with and without answers."""
+
+    run: str | None = None
+    everything: bool = False
+    answered: bool | None = None
+    search: str | None = None
+    limit: int | None = None
+
+    def words(self) -> str:
+        """For the card."""
+        parts = ["kept and rejected rows" if self.everything else "kept rows"]
+        parts += {True: ["with answers"], False: ["instructions only"], None: []}[self.answered]
+        parts += ["that match a search"] if self.search else []
+        parts += [f"the first {self.limit}"] if self.limit else []
+        return ", ".join(parts)
+
+
+class RowStream:
+    """Rows of a selection, in the order of runs and indices; iterate it once, then ask for the facts."""
+
+    def __init__(
+        self, reader: Reader, selection: Selection, *, scored: bool, on_row: Callable[[int], None] | None = None
+    ) -> None:
+        self._reader = reader
+        self._selection = selection
+        self._scored = scored
+        self._on_row = on_row
+        self._count = 0
+        self._kept: Counter[str] = Counter()
+        self._models: dict[str, set[str]] = {}
+        self._languages: Counter[str] = Counter()
+
+    def __iter__(self) -> Iterator[ExportRow]:
+        for sample in self._samples():
+            if self._selection.limit is not None and self._count >= self._selection.limit:
+                return
+            row = self._row(sample)
+            if not row.messages or self._selection.answered not in (None, row.answered):
+                continue
+            self._count += 1
+            self._note(row, sample)
+            if self._on_row:
+                self._on_row(self._count)
+            yield row
+
+    def _samples(self) -> Iterator[SampleRow]:
+        chosen, after = self._selection, None
+        while True:
+            page = self._reader.samples(
+                chosen.run, kept=None if chosen.everything else True, search=chosen.search, limit=_PAGE, after=after
+            )
+            yield from (sample for sample in page if sample.state == "done")
+            if len(page) < _PAGE:
+                return
+            after = page[-1].id
+
+    def _row(self, sample: SampleRow) -> ExportRow:
+        if self._scored:
+            sample = self._reader.sample(sample.id)
+        asked = next((turn for turn in sample.turns if turn.role == "user"), None)
+        answer = next((turn for turn in sample.turns if turn.role == "assistant"), None)
+        topic = sample.detail.get("topic")
+        sampled = {"ask": asked, "answer": answer}
+        return ExportRow(
+            id=sample.id,
+            run=sample.run,
+            index=sample.index,
+            messages=tuple((message.role, message.content) for message in sample.messages),
+            thinking=_filled([turn.thinking for turn in sample.turns]),
+            model=asked.model if asked else None,
+            answer_model=answer.model if answer else None,
+            sampling={name: turn.sampling for name, turn in sampled.items() if turn and turn.sampling},
+            seeds=_filled([turn.seed for turn in sample.turns]),
+            scores={score.name: score.value for score in sample.scores},
+            topic=topic if isinstance(topic, str) else None,
+            language=guess_language(sample.instruction),
+            created=sample.created,
+            near=tuple((link.neighbour, link.similarity) for link in sample.neighbours),
+        )
+
+    def _note(self, row: ExportRow, sample: SampleRow) -> None:
+        self._kept[row.run] += 1
+        for turn in sample.turns:
+            if turn.model:
+                self._models.setdefault(turn.model, set()).add(_wrote(turn))
+        if row.language:
+            self._languages[row.language] += 1
+
+    def card(self, title: str, command: str, version: str, thinking: str) -> CardSource:
+        """What the card says about the rows that were read."""
+        runs = [run for run in self._reader.runs() if self._kept[run.id]]
+        guessed = self._languages.total()
+        languages = [code for code, rows in self._languages.most_common() if rows >= _USUAL * guessed]
+        return CardSource(
+            title=title,
+            command=command,
+            version=version,
+            runs=tuple(self._run(run) for run in runs),
+            models=_models(self._models, runs),
+            languages=tuple(languages),
+            selection=self._selection.words(),
+            thinking=thinking,
+        )
+
+    def _run(self, run: RunRow) -> CardRun:
+        source = run.plan.get("import")
+        return CardRun(
+            number=run.number,
+            id=run.id,
+            method=run.method,
+            seed=run.seed,
+            kept=self._kept[run.id],
+            sampling=() if source else tuple(_mixes(run.plan)),
+            rejected=dict(self._reader.counts(run.id).by_rule),
+            source=_public(str(source.get("source"))) if isinstance(source, Mapping) else None,
+        )
+
+
+def _public(source: str) -> str:
+    """A data set of the Hub by its name, a file without its folders: a card is published, they are private."""
+    return source if source.startswith("hf:") else Path(source).name
+
+
+def _filled(values: list[_T | None]) -> tuple[_T | None, ...]:
+    return tuple(values) if any(value is not None for value in values) else ()
+
+
+def _wrote(turn: Turn) -> str:
+    return "answers" if turn.role == "assistant" else "instructions"
+
+
+def _models(models: Mapping[str, set[str]], runs: list[RunRow]) -> tuple[CardModel, ...]:
+    """With the licence where the catalogue knows the model, under its id or a repository's."""
+    try:
+        cards: catalog.Catalogue | None = catalog.load()
+    except PlanError:
+        cards = None  # a broken card of the user's own must not stop an export
+    revisions = {run.model: run.revision for run in runs}
+    found = []
+    for name, roles in sorted(models.items()):
+        try:
+            card = cards.find(name) if cards else None
+        except NotFound:
+            card = None
+        licence, note = (card.licence, card.licence_note) if card else (None, "")
+        found.append(CardModel(name, tuple(sorted(roles, reverse=True)), licence, revisions.get(name), note))
+    return tuple(found)
+
+
+def _mixes(plan: Mapping[str, Any]) -> Iterator[str]:
+    """One line per role of the plan as it was stored."""
+    for role in ("ask", "answer"):
+        part = plan.get(role)
+        entries = part.get("sampling") if isinstance(part, Mapping) else None
+        if entries and not (role == "answer" and plan.get("instructions_only")):
+            mixes = [_mix(entry, alone=len(entries) == 1) for entry in entries if isinstance(entry, Mapping)]
+            yield f"{role}: {'; '.join(mixes)}"
+
+
+def _mix(entry: Mapping[str, Any], *, alone: bool) -> str:
+    names = {
+        "temperature": "temperature",
+        "top_p": "top-p",
+        "top_k": "top-k",
+        "min_p": "min-p",
+        "max_tokens": "at most",
+    }
+    off = {"top_p": 1.0, "top_k": 0, "min_p": 0.0}
+    parts = [f"{label} {entry[key]}" for key, label in names.items() if key in entry and entry[key] != off.get(key)]
+    weight = "" if alone else f" (weight {entry.get('weight', 1)})"
+    return one_line(", ".join(parts) + (" tokens" if "max_tokens" in entry else ""), 200) + weight
