@@ -72,7 +72,7 @@ class GatePlan:
 class Limits:
     """When to stop before the target: 0 means no limit. `attempts` 0 means twenty times the target, at least 500."""
 
-    minutes: float = 0
+    minutes: float = 0.0
     tokens: int = 0
     attempts: int = 0
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 import secrets
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ import click
 from localsynth import catalog
 from localsynth.cli.narration import say
 from localsynth.config import Plan, mix, plan_from, read_plan
-from localsynth.errors import PlanError
 from localsynth.records import Sampling
 
 _TOP = ("target", "language", "turns", "seed", "instructions_only", "force")
@@ -60,12 +58,10 @@ def _put(data: dict[str, Any], table: str, values: Mapping[str, Any]) -> None:
 
 def _instructions(path: Path) -> dict[str, str]:
     """The file's path and hash: a resumed run must find the same instructions."""
+    from localsynth.importing.reader import locate
+
     path = path.expanduser().absolute()
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise PlanError(f"cannot read {path}: {error.strerror}", "check the path given to --instructions") from None
+    digest = locate(path).digest()
     return {"instructions": str(path), "instructions_sha256": digest}
 
 

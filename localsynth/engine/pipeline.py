@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from localsynth.engine.context import SampleContext, Services
@@ -16,10 +16,12 @@ from localsynth.filters.findings import rejection
 from localsynth.filters.sanitize import Cleaned
 from localsynth.methods.base import AnswerMethod, Draft, FollowUps, PromptMethod, Written
 from localsynth.records import Sample, SampleState, Score
+from localsynth.store.journal import Journal
 from localsynth.store.store import Row
 
 _FOLLOW_UP_ATTEMPTS = 3
 _SATURATED = 0.5
+_ROWS_WAITING = 20_000  # a disk that is slower than the models must not fill the memory
 
 
 @dataclass(slots=True)
@@ -41,14 +43,14 @@ class Methods:
 
 @dataclass(slots=True)
 class Pipeline:
-    """Carries out Work for one run. Rows go to `put`, events to `say`; both return at once."""
+    """Carries out Work for one run. Rows go to the journal, which commits them in groups."""
 
     run: str
     services: Services
     methods: Methods
     corpus: Corpus
     cleaner: Cleaner
-    put: Callable[[Iterable[Row]], None]
+    journal: Journal
     say: Callable[[Event], None]
     attempts: Mapping[int, int] = field(default_factory=dict)
     open: dict[int, Open] = field(default_factory=dict)
@@ -59,6 +61,8 @@ class Pipeline:
         """Get one instruction and apply the local rules; one that an earlier process got is not asked again."""
         if index in self.open:
             return True
+        if self.journal.waiting > _ROWS_WAITING:
+            await self.journal.flush()
         ctx = SampleContext(self.services, index, self.attempts.get(index, 0))
         try:
             draft = await self.methods.prompts.propose(ctx)
@@ -75,7 +79,7 @@ class Pipeline:
             rows.append(turn_row(sample.id, 0, "system", Written(draft.system), Cleaned(draft.system, ())))
         rows.append(turn_row(sample.id, self._offset(draft), "user", draft.written, cleaned))
         rows.extend(finding.score(sample.id, "instruction") for finding in findings)
-        self.put(rows)
+        self.journal.put(*rows)
         if rejected:
             self.services.stats.reject(f"instruction.{rejected.rule}", saved=True)
             return False
@@ -110,7 +114,7 @@ class Pipeline:
                 self._fail(ctx, error, talk.rows)
                 return False
         self.failures = 0
-        self.put([*talk.rows, self._sample(ctx, item.draft, "done")])
+        self.journal.put(*talk.rows, self._sample(ctx, item.draft, "done"))
         if rejected is not None:
             self.services.stats.reject(rejected.name, saved=False)
             return False
@@ -148,7 +152,7 @@ class Pipeline:
         sample_id = self._id(index, item)
         state: SampleState = "ready" if decision.passed else "done"
         sample = Sample(self.run, index, item.attempt, state, item.draft.operation, detail=item.draft.detail)
-        self.put([sample, *decision.rows(sample_id)])
+        self.journal.put(sample, *decision.rows(sample_id))
         rejected = rejection(decision.findings)
         self.services.stats.corpus(duplicate=rejected is not None)
         if rejected is not None:
@@ -173,7 +177,7 @@ class Pipeline:
         self.services.stats.failed += 1
         text = f"{error.message} ({error.hint})" if error.hint else error.message
         failed = Sample(self.run, ctx.index, ctx.attempt, "failed", error=text)
-        self.put([*rows, failed])
+        self.journal.put(*rows, failed)
 
     def _sample(self, ctx: SampleContext, draft: Draft, state: SampleState) -> Sample:
         return Sample(self.run, ctx.index, ctx.attempt, state, draft.operation, detail=draft.detail)

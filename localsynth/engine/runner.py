@@ -93,7 +93,7 @@ class _Runner:
             methods=Methods(prompt_method(plan), Plain()),
             corpus=corpus,
             cleaner=Cleaner(roles.control_strings(), plan.language),
-            put=lambda rows: self._journal.put(*rows),
+            journal=self._journal,
             say=self._say,
             attempts=point.attempts,
             open=dict(point.open),

@@ -1,0 +1,42 @@
+"""distilabel's MagpieGenerator on LlamaCppLLM, as its documentation shows it. Run by generate.py with its own Python.
+
+Arguments: the GGUF file, a folder with its tokenizer, the number of pairs, new tokens per turn, seed.
+Prints one JSON document: seconds, generated tokens, and the instructions and responses.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+
+warnings.simplefilter("ignore")
+
+
+def main() -> None:
+    from distilabel.models.llms import LlamaCppLLM
+    from distilabel.steps.tasks import MagpieGenerator
+
+    model, tokenizer, pairs, tokens, seed = sys.argv[1:]
+    llm = LlamaCppLLM(
+        model_path=model,
+        tokenizer_id=tokenizer,
+        use_magpie_template=True,
+        magpie_pre_query_template="qwen2",  # the nearest of its two presets: both are ChatML
+        n_ctx=1024,
+        seed=int(seed),
+        generation_kwargs={"max_new_tokens": int(tokens), "temperature": 1.0},
+    )
+    task = MagpieGenerator(llm=llm, num_rows=int(pairs), batch_size=int(pairs))
+    task.load()
+    started = time.perf_counter()
+    rows = [row for batch, _ in task.process() for row in batch][: int(pairs)]
+    seconds = time.perf_counter() - started
+    found = [{"instruction": row.get("instruction") or "", "response": row.get("response") or ""} for row in rows]
+    count = sum(len(llm._model.tokenize(text.encode(), add_bos=False)) for row in found for text in row.values())
+    json.dump({"seconds": seconds, "tokens": count, "rows": found}, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()
