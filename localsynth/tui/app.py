@@ -1,0 +1,89 @@
+"""The application: three screens over one store. What it starts outlives it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+from textual.app import App
+from textual.binding import Binding, BindingType
+from textual.screen import Screen
+
+from localsynth.errors import LocalsynthError
+from localsynth.printable import printable
+from localsynth.tui.asking import AskingScreen
+from localsynth.tui.launcher import Launcher
+from localsynth.tui.screens.help import Help
+from localsynth.tui.screens.monitor import MonitorScreen
+from localsynth.tui.screens.review import ReviewScreen
+from localsynth.tui.screens.runs import RunsScreen
+from localsynth.tui.watching import Watcher
+
+
+class LocalsynthApp(App[None]):
+    """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone."""
+
+    TITLE = "localsynth"
+    CSS_PATH = "app.tcss"
+    DEFAULT_MODE = "runs"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "runs": RunsScreen,
+        "monitor": MonitorScreen,
+        "review": ReviewScreen,
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
+        Binding("2", "switch_mode('monitor')", "Monitor", show=False, id="app.monitor"),
+        Binding("3", "switch_mode('review')", "Review", show=False, id="app.review"),
+        Binding("question_mark,f1", "help", "Help", id="app.help", key_display="?", tooltip="Show the keys"),
+        Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; a run goes on without this screen"),
+    ]
+
+    def __init__(self, store: Path) -> None:
+        super().__init__()
+        self.store = store
+        self.launcher = Launcher(store)
+        self.run_id: str | None = None
+        self.farewell: list[str] = []
+
+    def say(self, message: str) -> None:
+        """A short word in the corner."""
+        self.notify(printable(message, 400), markup=False)
+
+    def complain(self, error: LocalsynthError) -> None:
+        """An error with what to do next."""
+        text = "\n".join(filter(None, (error.message, error.hint)))
+        self.notify(printable(text, 600), severity="error", timeout=10, markup=False)
+
+    def action_help(self) -> None:
+        screen = self.screen
+        note = screen.HELP or ""
+        self.push_screen(Help(screen.title or "", note, screen.active_bindings.values()))
+
+    async def action_quit(self) -> None:
+        base = self.screen_stack[0]
+        assert isinstance(base, AskingScreen)
+        base.ask("quit", partial(_at_work, self.store, self.launcher.starting()), self._leave)
+
+    def _leave(self, at_work: list[int]) -> None:
+        for number in at_work:
+            self.farewell.append(
+                f"run {number} goes on: `localsynth status --watch` shows it, `localsynth stop` ends it"
+            )
+        self.exit()
+
+
+def run_app(store: Path) -> list[str]:
+    """Show the UI until it is left; what is to be said on the terminal afterwards."""
+    app = LocalsynthApp(store)
+    app.run()
+    return app.farewell
+
+
+def _at_work(store: Path, starting: frozenset[str]) -> list[int]:
+    try:
+        return [view.row.number for view in Watcher(store).runs(starting) if view.live]
+    except LocalsynthError:
+        return []  # a store that cannot be read must not keep anyone here

@@ -1,0 +1,104 @@
+"""The base of the screens: jobs on worker threads, answers on the screen's own, errors as notifications."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+
+from textual.screen import Screen
+from textual.timer import Timer
+
+from localsynth.errors import LocalsynthError
+from localsynth.tui.messages import Answered, Refused
+
+if TYPE_CHECKING:
+    from localsynth.tui.app import LocalsynthApp
+
+Result = TypeVar("Result")
+
+
+class AskingScreen(Screen[None]):
+    """A screen that looks at the store without ever waiting for it.
+
+    `look` is called at once whenever the screen is shown, and every PERIOD seconds while it is.
+    """
+
+    PERIOD: ClassVar[float] = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._serials: dict[str, int] = {}
+        self._busy: set[str] = set()
+        self._faults: dict[str, str] = {}
+        self._timer: Timer | None = None
+
+    @property
+    def ui(self) -> LocalsynthApp:
+        """The application."""
+        return cast("LocalsynthApp", self.app)
+
+    def look(self) -> None:
+        """Ask for what the screen shows."""
+        raise NotImplementedError
+
+    def ask(
+        self, group: str, job: Callable[[], Result], then: Callable[[Result], None], *, patient: bool = False
+    ) -> None:
+        """Do `job` on a worker thread, then `then` with its result on the screen's own thread.
+
+        A later job of the same group makes an earlier answer void; a `patient` one is left out while one is at work.
+        """
+        if patient and group in self._busy:
+            return
+        if not patient:
+            self._faults.pop(group, None)
+        serial = self._serials[group] = self._serials.get(group, 0) + 1
+        self._busy.add(group)
+        self.run_worker(
+            partial(self._work, group, serial, job, then),
+            group=group,
+            description=f"reading for {group}",
+            thread=True,
+            exclusive=True,
+            exit_on_error=False,
+        )
+
+    def _work(self, group: str, serial: int, job: Callable[[], Result], then: Callable[[Result], None]) -> None:
+        try:
+            result = job()
+        except LocalsynthError as error:
+            self.post_message(Refused(group, serial, error))
+        except Exception as error:  # a fault of our own: said on the screen, where a worker's error would be lost
+            fault = LocalsynthError(f"{type(error).__name__}: {error}", "this is a fault of localsynth: please report")
+            self.post_message(Refused(group, serial, fault))
+        else:
+            self.post_message(Answered(group, serial, partial(then, result)))
+
+    def on_answered(self, message: Answered) -> None:
+        if message.serial == self._serials[message.group]:
+            self._busy.discard(message.group)
+            self._faults.pop(message.group, None)
+            message.apply()
+
+    def on_refused(self, message: Refused) -> None:
+        if message.serial == self._serials[message.group]:
+            self._busy.discard(message.group)
+            # What is asked every second would otherwise complain every second.
+            if self._faults.get(message.group) != message.error.message:
+                self._faults[message.group] = message.error.message
+                self.ui.complain(message.error)
+            self.refused(message.group, message.error)
+
+    def refused(self, group: str, error: LocalsynthError) -> None:
+        """Called when a job could not be done, after the notification."""
+
+    def on_screen_resume(self) -> None:
+        if self._timer is None:
+            self._timer = self.set_interval(self.PERIOD, self.look)
+        self._timer.resume()
+        self.look()
+
+    def on_screen_suspend(self) -> None:
+        if self._timer is not None:
+            self._timer.pause()

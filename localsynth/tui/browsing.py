@@ -1,0 +1,206 @@
+"""The half of the review screen that finds and reads rows; the other half gives verdicts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from textual.content import Content
+from textual.widgets import Static
+
+from localsynth.engine import launch
+from localsynth.errors import LocalsynthError
+from localsynth.printable import one_line
+from localsynth.records import Review
+from localsynth.store import Counts, Reader, SampleRow
+from localsynth.tui import pages
+from localsynth.tui.asking import AskingScreen
+from localsynth.tui.pages import Query, Window
+from localsynth.tui.verdicts import judged
+from localsynth.tui.watching import Watcher
+from localsynth.tui.widgets.pane import ConversationPane
+from localsynth.tui.widgets.sample_list import SampleList
+from localsynth.tui.wording import number
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Figures of the status line. `reviews`: samples by verdict; `seconds`: what counting cost."""
+
+    run: int
+    counts: Counts
+    reviews: Mapping[str, int]
+    seconds: float
+
+
+class BrowsingScreen(AskingScreen):
+    """Keeps a window on the rows of the run in hand up to date. `pending`: verdicts that are not stored yet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.query_in_hand: Query | None = None
+        self.window: Window | None = None
+        self.pending: dict[int, Review] = {}
+        self._tally: Tally | None = None
+        self._count_after = 0.0
+        self._stale = True
+        self._was_live = False
+
+    @property
+    def list(self) -> SampleList:
+        """The rows on the left."""
+        return self.query_one(SampleList)
+
+    @property
+    def pane(self) -> ConversationPane:
+        """The row in full on the right."""
+        return self.query_one(ConversationPane)
+
+    def look(self) -> None:
+        run = self.ui.run_id
+        if run is None:
+            self.ask("run", partial(_newest, self.ui.store), self._found, patient=True)
+            return
+        if self.query_in_hand is None or self.query_in_hand.run != run:
+            self._tally, self._count_after = None, 0.0
+            self.open(Query(run))
+        elif self.window is not None:
+            self._reread(self.window, patient=True)
+        if time.monotonic() >= self._count_after:
+            self.ask("counts", partial(_count, self.ui.store, run), self._counted, patient=True)
+
+    def on_screen_resume(self) -> None:
+        self._stale = True
+        super().on_screen_resume()
+
+    def refused(self, group: str, error: LocalsynthError) -> None:
+        if group in {"run", "rows"} and (self.window is None or not self.window.rows):
+            self.list.show_rows((), 0, one_line(error.message, 200))
+
+    def open(self, query: Query, *, at: int | None = None, end: bool = False) -> None:
+        """Show a query from its first row, from the sample `at`, or at its end."""
+        self.query_in_hand = query
+        self.show_status()
+        store = self.ui.store
+        job = partial(pages.last, store, query) if end else partial(pages.first, store, query, at)
+        self.ask("rows", job, lambda window: self._set(window, len(window.rows) - 1 if end else 0))
+
+    def reread(self) -> None:
+        """Read the rows in the window again: something was written. Answers on their way are out of date."""
+        self._count_after = min(self._count_after, time.monotonic() + 1)
+        if self.window is not None:
+            self._stale = True
+            self._reread(self.window, patient=False)
+
+    def put(self, row: SampleRow) -> None:
+        """Show this row as it will be, before the store says so."""
+        if self.window is not None:
+            rows = tuple(row if each.id == row.id else each for each in self.window.rows)
+            self._follow(replace(self.window, rows=rows))
+
+    def show_status(self) -> None:
+        query, tally = self.query_in_hand, self._tally
+        if query is not None:
+            self.query_one("#status", Static).update(_status(query, tally))
+
+    def on_sample_list_wanted(self, message: SampleList.Wanted) -> None:
+        window = self.window
+        if window is None or (window.at_end if message.down else window.at_start):
+            return
+        self.ask("rows", partial(pages.grow, self.ui.store, window, down=message.down), self._follow, patient=True)
+
+    def on_sample_list_moved(self, message: SampleList.Moved) -> None:
+        self.pane.show(message.row)
+        if message.row is not None:
+            self.ask("sample", partial(_sample, self.ui.store, message.row.id), self.pane.add_detail)
+
+    def _found(self, run: str | None) -> None:
+        if run is None:
+            self.list.show_rows((), 0, "There is no run yet: 1, then n.")
+        else:
+            self.ui.run_id = run
+            self.look()
+
+    def _reread(self, window: Window, *, patient: bool) -> None:
+        job: Callable[[], tuple[bool, Window | None]]
+        job = partial(_reread, self.ui.store, window, forced=self._stale or self._was_live)
+        self.ask("rows", job, self._take, patient=patient)
+
+    def _take(self, answer: tuple[bool, Window | None]) -> None:
+        self._was_live, window = answer
+        self._stale = False
+        if window is not None:
+            self._follow(window)
+
+    def _follow(self, window: Window) -> None:
+        """The next state of the same list: the cursor stays on its sample."""
+        row = self.list.row
+        index = window.index(row.id) if row else None
+        self._set(window, index or 0)
+
+    def _set(self, window: Window, cursor: int) -> None:
+        pending = self.pending
+        rows = tuple(judged(row, pending[row.id]) if row.id in pending else row for row in window.rows)
+        self.window = replace(window, rows=rows)
+        self.list.show_rows(rows, cursor, _nothing(window.query))
+
+    def _counted(self, tally: Tally) -> None:
+        self._tally = tally
+        # A million rows take seconds to count, and the cores belong to the run.
+        self._count_after = time.monotonic() + 20 * tally.seconds
+        self.show_status()
+
+
+def _newest(store: Path) -> str | None:
+    view = Watcher(store).run(None, frozenset())
+    return view.row.id if view else None
+
+
+def _sample(store: Path, sample: int) -> SampleRow:
+    with Reader.open(store) as reader:
+        return reader.sample(sample)
+
+
+def _reread(store: Path, window: Window, *, forced: bool) -> tuple[bool, Window | None]:
+    """Whether the run is live, and the window as it is now where it may have changed."""
+    live = launch.alive(store, window.query.run)
+    return live, pages.refresh(store, window) if live or forced else None
+
+
+def _count(store: Path, run: str) -> Tally:
+    began = time.monotonic()
+    with Reader.open(store) as reader:
+        row, counts, reviews = reader.run(run), reader.counts(run), reader.review_counts(run)
+    return Tally(row.number, counts, reviews, time.monotonic() - began)
+
+
+def _status(query: Query, tally: Tally | None) -> Content:
+    parts: list[str | tuple[str, str]] = []
+    if tally is not None:
+        counts, mine = tally.counts, tally.reviews
+        waiting = counts.asked + counts.ready
+        parts += [
+            (f"Run {tally.run}", "bold"),
+            f"  {number(counts.kept)} kept  {number(counts.rejected)} rejected",
+            f"  {number(waiting)} being written" if waiting else "",
+            f"  {number(counts.failed)} failed" if counts.failed else "",
+            f"  you: {number(mine.get('accept', 0))} ✓ {number(mine.get('reject', 0))} ✗",
+        ]
+    parts.append((f"  showing {query.show}", "bold" if query.show != "all" else ""))
+    if query.search:
+        parts.append((f"  found by {one_line(query.search, 40)}", "bold"))
+    return Content.assemble(*parts)
+
+
+def _nothing(query: Query) -> str:
+    if query.search:
+        return "Nothing is found. escape ends it."
+    return {
+        "all": "No row yet.",
+        "kept": "Nothing is kept yet.",
+        "rejected": "Nothing is rejected.",
+        "unreviewed": "All are reviewed.",
+    }[query.show]

@@ -1,0 +1,44 @@
+"""What worker threads tell the screens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from textual.message import Message
+
+from localsynth.errors import LocalsynthError
+from localsynth.records import Review
+
+
+@dataclass
+class Answered(Message, bubble=False):
+    """A job of one group is done: `apply` shows its result. `serial` tells an answer that is out of date."""
+
+    group: str
+    serial: int
+    apply: Callable[[], None]
+
+
+@dataclass
+class Refused(Message, bubble=False):
+    """A job of one group could not be done."""
+
+    group: str
+    serial: int
+    error: LocalsynthError
+
+
+@dataclass
+class VerdictSaved(Message, bubble=False):
+    """A verdict is in the store, or is not: then `error` says why."""
+
+    review: Review
+    error: LocalsynthError | None
+
+
+@dataclass
+class ModelFound(Message, bubble=False):
+    """Which model a new run would use, or why there is none."""
+
+    text: str

@@ -1,0 +1,62 @@
+"""The right pane: one sample in full, to be scrolled."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from localsynth.store import SampleRow
+from localsynth.tui.widgets.conversation import conversation
+
+
+class ConversationPane(VerticalScroll):
+    """Shows a row at once with what a list knows of it; scores and neighbours follow with `add_detail`."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j", "scroll_down", "Scroll down", show=False, id="pane.down"),
+        Binding("k", "scroll_up", "Scroll up", show=False, id="pane.up"),
+    ]
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._row: SampleRow | None = None
+        self._detail: SampleRow | None = None
+        self._thinking = False
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="text", markup=False)
+
+    def show(self, row: SampleRow | None) -> None:
+        """Show this row, from its beginning where it is another one than before."""
+        other = self._row is None or row is None or self._row.id != row.id
+        self._row = row
+        self._draw()
+        if other:
+            self.scroll_home(animate=False, immediate=True)
+
+    def add_detail(self, detail: SampleRow) -> None:
+        """Everything known about a row; it is left out where another one is shown by now."""
+        if self._row is not None and self._row.id == detail.id:
+            self._detail = detail
+            self._draw()
+
+    def page(self, direction: int) -> None:
+        """Scroll most of a screen."""
+        self.scroll_relative(y=direction * max(1, self.size.height - 2), animate=False)
+
+    def toggle_thinking(self) -> None:
+        """Unfold or fold what a model thought before its answers."""
+        self._thinking = not self._thinking
+        self._draw()
+
+    def _draw(self) -> None:
+        row, detail = self._row, self._detail
+        if row is not None and detail is not None and detail.id == row.id:
+            row = replace(row, scores=detail.scores, neighbours=detail.neighbours)
+        text = self.query_one("#text", Static)
+        text.update("" if row is None else conversation(row, thinking=self._thinking))

@@ -1,0 +1,149 @@
+"""One line per sample, drawn only where it is seen: a window of rows that grows as the cursor nears its edge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Region, Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from localsynth.printable import one_line
+from localsynth.store import SampleRow
+
+_EDGE = 25  # rows from the edge of the window at which more are wanted
+
+
+class SampleList(ScrollView, can_focus=True):
+    """Shows rows that it is given, and says when the cursor moves and when more rows are wanted."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "sample-list--cursor",
+        "sample-list--kept",
+        "sample-list--rejected",
+        "sample-list--waiting",
+        "sample-list--number",
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("j,down", "move(1)", "Next row", show=False, id="list.next"),
+        Binding("k,up", "move(-1)", "Row before", show=False, id="list.before"),
+        Binding("ctrl+d,pagedown", "page(1)", "Half a screen down", show=False, id="list.page-down"),
+        Binding("ctrl+u,pageup", "page(-1)", "Half a screen up", show=False, id="list.page-up"),
+    ]
+
+    @dataclass
+    class Moved(Message):
+        """The cursor stands on another row, or on none."""
+
+        row: SampleRow | None
+
+    @dataclass
+    class Wanted(Message):
+        """The cursor is near an edge of the rows."""
+
+        down: bool
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._rows: tuple[SampleRow, ...] = ()
+        self._cursor = 0
+        self._empty = ""
+
+    @property
+    def row(self) -> SampleRow | None:
+        """The row under the cursor."""
+        return self._rows[self._cursor] if self._rows else None
+
+    def show_rows(self, rows: tuple[SampleRow, ...], cursor: int, empty: str = "") -> None:
+        """Show these rows with the cursor on one of them, which stays on its line of the screen.
+
+        `empty` is said where there is none.
+        """
+        line = self._cursor - round(self.scroll_offset.y)
+        before = self.row
+        self._rows, self._empty = rows, empty
+        self._cursor = max(0, min(cursor, len(rows) - 1))
+        self.virtual_size = Size(self.size.width, len(rows))
+        self.scroll_to(y=self._cursor - line, animate=False, force=True)
+        self._settle(before)
+
+    def go(self, index: int) -> None:
+        """Put the cursor on a row."""
+        if self._rows:
+            before = self.row
+            self._cursor = max(0, min(index, len(self._rows) - 1))
+            self._settle(before)
+
+    def action_move(self, rows: int) -> None:
+        self.go(self._cursor + rows)
+
+    def action_page(self, direction: int) -> None:
+        self.go(self._cursor + direction * max(1, self.size.height // 2))
+
+    def on_click(self, event: events.Click) -> None:
+        offset = event.get_content_offset(self)
+        if offset is not None and offset.y + round(self.scroll_offset.y) < len(self._rows):
+            self.go(offset.y + round(self.scroll_offset.y))
+
+    def on_resize(self) -> None:
+        self.virtual_size = Size(self.size.width, len(self._rows))
+        self._into_view()
+
+    def render_line(self, y: int) -> Strip:
+        width = self.size.width
+        index = y + round(self.scroll_offset.y)
+        if index >= len(self._rows):
+            text = self._empty if y == 0 and not self._rows else ""
+            return _strip([Segment(text, self._style("waiting"))], width, self.rich_style)
+        row = self._rows[index]
+        sign, kind = mark(row)
+        style = self.rich_style
+        segments = [
+            Segment(sign, self._style(kind)),
+            Segment(f"{row.index:>{self._digits}} ", self._style("number")),
+            Segment(one_line(row.instruction, 4 * width) or "(no instruction)", style),
+        ]
+        if index == self._cursor:
+            style = self._style("cursor")
+            segments = [Segment(segment.text, style) for segment in segments]
+        return _strip(segments, width, style)
+
+    @property
+    def _digits(self) -> int:
+        return len(str(self._rows[-1].index))
+
+    def _style(self, name: str) -> Style:
+        return self.get_component_rich_style(f"sample-list--{name}")
+
+    def _settle(self, before: SampleRow | None) -> None:
+        self._into_view()
+        self.refresh()
+        if self.row != before:
+            self.post_message(self.Moved(self.row))
+        if self._rows and self._cursor >= len(self._rows) - _EDGE:
+            self.post_message(self.Wanted(down=True))
+        if self._rows and self._cursor < _EDGE:
+            self.post_message(self.Wanted(down=False))
+
+    def _into_view(self) -> None:
+        self.scroll_to_region(Region(0, self._cursor, 1, 1), animate=False, force=True, immediate=True)
+
+
+def mark(row: SampleRow) -> tuple[str, str]:
+    """Two signs: kept, rejected, failed or in work, and whether a person said so; with the name of their style."""
+    if row.state == "failed":
+        return "! ", "rejected"
+    if row.state != "done":
+        return "… ", "waiting"
+    person = "•" if row.by == "review" else " "
+    return (f"✓{person}", "kept") if row.kept else (f"✗{person}", "rejected")
+
+
+def _strip(segments: list[Segment], width: int, style: Style) -> Strip:
+    return Strip(segments).adjust_cell_length(width, style)

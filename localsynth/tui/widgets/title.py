@@ -1,0 +1,28 @@
+"""The line on top: which screens there are, which one this is, which store."""
+
+from __future__ import annotations
+
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Static
+
+from localsynth.printable import one_line
+
+_SCREENS = (("runs", "1 Runs"), ("monitor", "2 Monitor"), ("review", "3 Review"))
+
+
+class TitleBar(Horizontal):
+    """Names the screens; a click goes to one."""
+
+    def __init__(self, current: str, store: str) -> None:
+        super().__init__()
+        self._current, self._store = current, store
+
+    def compose(self) -> ComposeResult:
+        for name, label in _SCREENS:
+            here = name == self._current
+            # A bracket tells the current screen from the others where there is no colour.
+            text = f"[@click=app.switch_mode('{name}')]{f'‹{label}›' if here else f' {label} '}[/]"
+            yield Static(Content.from_markup(text), classes="here" if here else "")
+        yield Static(Content(one_line(self._store, 60)), id="store")

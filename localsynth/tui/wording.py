@@ -1,0 +1,45 @@
+"""Figures as people read them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+
+def number(value: float) -> str:
+    """A whole number with its thousands apart."""
+    return f"{round(value):,}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds as "45 s", "3 min" or "1 h 20 min"."""
+    if seconds < 90:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def span(low: float | None, high: float | None) -> str:
+    """A range of durations, "" while it is unknown."""
+    if low is None or high is None:
+        return ""
+    shortest, longest = duration(low), duration(high)
+    return shortest if shortest == longest else f"{shortest} to {longest}"
+
+
+def moment(at: str | None, now: datetime | None = None) -> str:
+    """A stored UTC time on this machine's clock: the time today, with the date on another day, "" for none."""
+    if not at:
+        return ""
+    try:
+        local = datetime.fromisoformat(at).astimezone()
+    except ValueError:
+        return ""
+    today = (now or datetime.now().astimezone()).date()
+    return local.strftime("%H:%M" if local.date() == today else "%Y-%m-%d %H:%M")
+
+
+def bar(done: int, target: int, width: int) -> tuple[str, str]:
+    """The full and the empty part of a progress bar, `width` cells together; told apart without colour."""
+    share = min(1.0, done / target) if target > 0 else 0.0
+    full = int(share * width)
+    return "█" * full, "░" * (width - full)
