@@ -42,6 +42,8 @@ def fetch(spec: str) -> list[tuple[str, Path]]:
 
 def choose(names: list[str], pattern: str | None) -> list[str]:
     """The files to read: those that match the pattern, else all of the first kind there is."""
+    # Names come from the other side, and one of them is joined to a folder here.
+    names = [name for name in names if not name.startswith("/") and ".." not in name.split("/")]
     if pattern:
         return sorted(name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern))
     for kind in _KINDS:

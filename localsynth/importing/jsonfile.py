@@ -63,7 +63,7 @@ def _jsonl(file: IO[bytes]) -> Iterator[Value]:
 
 def _parse(line: bytes) -> object:
     try:
-        return json.loads(line.decode("utf-8-sig"))
+        return json.loads(line.decode("utf-8-sig"), strict=False)  # raw tabs and escapes inside texts are common
     except UnicodeDecodeError as error:
         return Unfit(f"not UTF-8 at byte {error.start + 1}")
     except RecursionError:
@@ -131,7 +131,7 @@ def _stream(file: IO[bytes], *, array: bool) -> Iterator[Value]:
 
 
 def _element(text: _Text) -> object:
-    decoder = json.JSONDecoder()
+    decoder = json.JSONDecoder(strict=False)
     while True:
         try:
             value, end = decoder.raw_decode(text.buffer, text.position)
