@@ -6,6 +6,7 @@ Defaults, then the file, then what was typed on the command line. The whole plan
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import difflib
 import math
 import tomllib
@@ -93,7 +94,8 @@ class Plan:
 
     `instructions` is a file to answer instead of asking; its hash must still hold when the run is resumed. `force` goes
     on with a model that is unfit for Magpie. `system_in_answer` shows the steering system prompt to the answering model
-    too, and keeps it in the data.
+    too, and keeps it in the data. `date` (ISO 8601) is what templates that write a date are given: set when the run is
+    created, so that a resumed or replayed row has the same prompt.
     """
 
     target: int = 20
@@ -105,6 +107,7 @@ class Plan:
     instructions: str = ""
     instructions_sha256: str = ""
     force: bool = False
+    date: str = ""
     system_in_answer: bool = False
     ask: RolePlan = field(default_factory=RolePlan)
     answer: RolePlan = field(
@@ -165,6 +168,7 @@ def _check(plan: Plan) -> None:
     need(-1 <= plan.gate.similarity <= 1, "gate.similarity", "is a cosine: between -1 and 1")
     need(plan.method != "imported" or bool(plan.instructions), "instructions", "must name a file for method imported")
     need(plan.method == "magpie" or plan.turns == 1, "turns", "must be 1 for imported instructions")
+    need(_is_date(plan.date), "date", "must be a date such as 2026-01-31, or empty")
     limits = plan.limits
     need(min(limits.minutes, limits.tokens, limits.attempts) >= 0, "limits", "must not be negative")
     machine = plan.machine
@@ -183,6 +187,13 @@ def _check(plan: Plan) -> None:
     weights = [s.weight for s in plan.systems] + [e.weight for r in (plan.ask, plan.answer) for e in r.sampling]
     need(all(w >= 0 and math.isfinite(w) for w in weights), "weight", "must be a number of at least 0")
     need(not plan.systems or sum(s.weight for s in plan.systems) > 0, "systems", "weights must not sum to 0")
+
+
+def _is_date(text: str) -> bool:
+    try:
+        return not text or bool(dt.date.fromisoformat(text))
+    except ValueError:
+        return False
 
 
 def _decode(kind: Any, value: Any, where: str) -> Any:

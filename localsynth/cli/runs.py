@@ -23,9 +23,10 @@ def run(run_name: str | None, store: Path) -> int:
     """
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import say
+    from localsynth.cli.panel import status_line
     from localsynth.engine import runner
 
-    state, reason = runner.run(store, run_name)
+    state, reason = runner.run(store, run_name, lambda row, progress: say(status_line(row, progress)))
     say(f"{state}{': ' + reason if reason else ''}")
     return Exit.OK if state == "finished" else Exit.INCOMPLETE
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
 
 from localsynth.config import GatePlan
 from localsynth.filters.duplicates import exact_duplicate, instruction_key
 from localsynth.filters.findings import Finding, rejection
+from localsynth.filters.neighbours import Judged, NearDuplicates
 from localsynth.records import Embedding, Neighbour
 from localsynth.store.queries import Reader
 from localsynth.store.rows import InstructionKey
 from localsynth.store.store import Row
 
+_FIELD = "instruction"
 _UNSIGNED = (1 << 64) - 1
 
 
@@ -32,7 +38,7 @@ class Decision:
 
     def rows(self, sample: int) -> list[Row]:
         """Scores always; the key and the vector, by which later ones are judged, only of what was admitted."""
-        rows: list[Row] = [finding.score(sample, "instruction") for finding in self.findings]
+        rows: list[Row] = [finding.score(sample, _FIELD) for finding in self.findings]
         if self.neighbour is not None:
             rows.append(self.neighbour)
         if self.passed:
@@ -43,24 +49,59 @@ class Decision:
 
 
 class Corpus:
-    """Exact and near duplicates against everything admitted so far. One thread at a time."""
+    """Exact and near duplicates against everything that this store admitted. One thread at a time.
 
-    def __init__(self, keys: Iterable[tuple[int, int]], near: object = None, *, exact: bool = True) -> None:
-        self._keys = {key: sample for sample, key in keys}
-        self._near, self._exact = near, exact
+    The encoder is loaded at the first decision, while the model writes on.
+    """
+
+    def __init__(self, store: Path, gate: GatePlan) -> None:
+        self._store, self._gate = store, gate
+        self._keys: dict[int, int] | None = None
+        self._near: NearDuplicates | None = None
 
     def decide(self, ids: Sequence[int], texts: Sequence[str]) -> list[Decision]:
         """Judge a wave in the order given; an admitted text counts for the ones after it."""
+        keys = self._open()
         decisions = [Decision(instruction_key(text) & _UNSIGNED) for text in texts]
-        for sample, decision in zip(ids, decisions, strict=True):
-            other = self._keys.get(decision.key)
-            if other is not None and other != sample and self._exact:
+        fresh: list[int] = []
+        for row, (sample, decision) in enumerate(zip(ids, decisions, strict=True)):
+            other = keys.setdefault(decision.key, sample)
+            if other != sample and self._gate.exact_duplicates:
                 decision.findings.append(exact_duplicate(other))
             else:
-                self._keys[decision.key] = sample
+                fresh.append(row)
+        if self._near is not None and fresh:
+            judged = self._near.admit([ids[row] for row in fresh], [texts[row] for row in fresh])
+            for row, found in zip(fresh, judged, strict=True):
+                _add(decisions[row], ids[row], texts[row], found)
         return decisions
 
+    def _open(self) -> dict[int, int]:
+        if self._keys is None:
+            with Reader.open(self._store) as reader:
+                self._keys = {key: sample for sample, key in reader.instruction_keys()}
+                if self._gate.near_duplicates:
+                    self._near = _near_duplicates(reader, self._gate)
+        return self._keys
 
-def open_corpus(reader: Reader, gate: GatePlan) -> Corpus:
-    """The corpus rules of a plan, knowing everything that this store admitted so far."""
-    return Corpus(reader.instruction_keys(), exact=gate.exact_duplicates)
+
+def _near_duplicates(reader: Reader, gate: GatePlan) -> NearDuplicates:
+    from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder
+    from localsynth.embedding.index import NearestIndex
+
+    sentences, characters = SentenceEncoder(gate.encoder or None), CharNgramEncoder()
+    near = NearDuplicates(
+        (sentences, NearestIndex(sentences.dim)), (characters, NearestIndex(characters.dim)), gate.similarity
+    )
+    for name in (sentences.name, characters.name):
+        ids, vectors = reader.embeddings(name, _FIELD)
+        if len(ids):
+            near.restore(name, ids.tolist(), vectors.astype(np.float32))
+    return near
+
+
+def _add(decision: Decision, sample: int, text: str, found: Judged) -> None:
+    decision.findings.append(found.finding)
+    decision.neighbour = found.neighbour
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+    decision.embedding = Embedding(sample, _FIELD, found.encoder, digest, found.vector.astype("<f2").tobytes())

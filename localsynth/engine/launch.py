@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from localsynth import paths
@@ -18,6 +20,7 @@ from localsynth.store.store import Store
 
 def create(store: Path, plan: Plan, name: str | None = None) -> str:
     """Write a new run into the store, which is made where it does not exist; its id."""
+    plan = plan if plan.date else replace(plan, date=dt.date.today().isoformat())  # noqa: DTZ011 - the user's own day
     with Store.open(store) as opened:
         return opened.create_run(
             method=plan.method,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 
 from localsynth.config import Plan
 from localsynth.engine.context import LiveText
@@ -18,6 +19,7 @@ from localsynth.store.rows import Control
 from localsynth.store.store import Store
 
 PERIOD = 0.25
+_NARRATE_EVERY = 5.0
 _FITNESS_TURNS = 64
 _EXCERPT = 600
 
@@ -35,8 +37,10 @@ class Monitor:
     journal: Journal
     say: Callable[[Event], None]
     cancel: Callable[[], object]
+    narrate: Callable[[Progress], None]
     reason: str = ""
     cancelled: bool = False
+    _narrated: float = field(default_factory=time.monotonic)
 
     async def watch(self) -> None:
         """Go on until cancelled. An error of the store ends the run."""
@@ -44,6 +48,9 @@ class Monitor:
             for control in await self.journal.call(self._exchange):
                 self.obey(control.verb)
             self._check_limits()
+            if time.monotonic() >= self._narrated + _NARRATE_EVERY:
+                self._narrated = time.monotonic()
+                self.narrate(self.progress(self._state))
             await asyncio.sleep(PERIOD)
 
     def obey(self, verb: str) -> None:
@@ -96,10 +103,14 @@ class Monitor:
         )
 
     def _exchange(self, store: Store) -> list[Control]:
-        state = "paused" if self.scheduler.paused else "draining" if self.scheduler.draining else "running"
+        state = self._state
         store.set_progress(self.run, asdict(self.progress(state)))
         store.update_run(self.run, heartbeat=now(), state="paused" if state == "paused" else "running")
         return store.take_controls(self.run)
+
+    @property
+    def _state(self) -> str:
+        return "paused" if self.scheduler.paused else "draining" if self.scheduler.draining else "running"
 
     def _check_limits(self) -> None:
         limits, stats = self.plan.limits, self.stats

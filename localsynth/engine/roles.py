@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -80,22 +81,26 @@ class Roles:
 
 def _load(role: RolePlan, plan: Plan) -> Loaded:
     backend = build_backend(role, plan)
+    date = dt.date.fromisoformat(plan.date) if plan.date else None
 
     @lru_cache(maxsize=1024)
     def chat_format(system: str | None) -> ChatFormat:
-        return format_of(backend.info, system)
+        return format_of(backend.info, system, date)
 
     return Loaded(backend, chat_format)
 
 
-def format_of(info: BackendInfo, system: str | None = None) -> ChatFormat:
-    """The chat format of an opened model. ModelError for a base model, which carries no chat template."""
+def format_of(info: BackendInfo, system: str | None = None, date: dt.date | None = None) -> ChatFormat:
+    """The chat format of an opened model; `date` for templates that write one, today by default.
+
+    ModelError for a base model, which carries no chat template.
+    """
     if info.template is None:
         raise ModelError(
             f"{info.model} carries no chat template: it is a base model and was never taught turns",
             "choose an instruct or chat model: `localsynth models list`",
         )
-    return derive(info.template, info.tokens, system=DEFAULT if system is None else system)
+    return derive(info.template, info.tokens, system=DEFAULT if system is None else system, date=date)
 
 
 def build_backend(role: RolePlan, plan: Plan) -> Backend:

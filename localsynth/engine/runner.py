@@ -7,12 +7,13 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from localsynth.config import Plan, plan_from
 from localsynth.engine.context import LiveText, Services
-from localsynth.engine.corpus import open_corpus
+from localsynth.engine.corpus import Corpus
 from localsynth.engine.lock import hold
 from localsynth.engine.monitor import Monitor
 from localsynth.engine.pipeline import Methods, Pipeline
@@ -23,30 +24,32 @@ from localsynth.engine.sources import prompt_method
 from localsynth.engine.stats import Stats
 from localsynth.engine.turns import Cleaner
 from localsynth.errors import LocalsynthError
-from localsynth.events import Event, RunEnded, RunStarted
+from localsynth.events import Event, Progress, RunEnded, RunStarted
 from localsynth.methods.responses.plain import Plain
 from localsynth.records import RunState
 from localsynth.store.encode import now
 from localsynth.store.journal import Journal
 from localsynth.store.queries import Reader
-from localsynth.store.rows import EventRow
+from localsynth.store.rows import EventRow, RunRow
+
+Narrator = Callable[[RunRow, Progress], None]
 
 
-def run(store: Path, name: str | None) -> tuple[RunState, str]:
+def run(store: Path, name: str | None, narrate: Narrator | None = None) -> tuple[RunState, str]:
     """Carry a run out in this process, from wherever it stands; its state at the end, and why it is not finished.
 
     StoreBusy when another live process is at work on this store. Any other LocalsynthError is written into the run
-    before it is raised. SIGINT and SIGTERM drain the run, a second one cancels it; nothing committed is lost.
+    before it is raised. `narrate` is called with the progress every few seconds. SIGINT and SIGTERM drain the run, a second one cancels it; nothing committed is lost.
     """
     with Reader.open(store) as reader:
         row = reader.run(name)
     with hold(store, row.id):
-        return asyncio.run(_Runner(store, row.id).run())
+        return asyncio.run(_Runner(store, row, narrate).run())
 
 
 class _Runner:
-    def __init__(self, store: Path, run_id: str) -> None:
-        self._store, self._run = store, run_id
+    def __init__(self, store: Path, row: RunRow, narrate: Narrator | None) -> None:
+        self._store, self._run, self._row, self._narrate = store, row.id, row, narrate
         self._journal = Journal(store)
 
     async def run(self) -> tuple[RunState, str]:
@@ -85,13 +88,11 @@ class _Runner:
         stats.rejected.update(point.rejected)
         live = LiveText()
         services = Services(plan, roles, stats, live, self._say)
-        with Reader.open(self._store) as reader:
-            corpus = open_corpus(reader, plan.gate)
         pipeline = Pipeline(
             run=self._run,
             services=services,
             methods=Methods(prompt_method(plan), Plain()),
-            corpus=corpus,
+            corpus=Corpus(self._store, plan.gate),
             cleaner=Cleaner(roles.control_strings(), plan.language),
             journal=self._journal,
             say=self._say,
@@ -119,6 +120,7 @@ class _Runner:
             journal=self._journal,
             say=self._say,
             cancel=work.cancel,
+            narrate=self._say_progress,
         )
         return await self._watch(work, monitor, scheduler)
 
@@ -179,6 +181,10 @@ class _Runner:
 
     async def _update(self, **columns: object) -> None:
         await self._journal.call(lambda store: store.update_run(self._run, **columns))
+
+    def _say_progress(self, progress: Progress) -> None:
+        if self._narrate is not None:
+            self._narrate(self._row, progress)
 
     def _say(self, event: Event) -> None:
         self._journal.put(EventRow(self._run, type(event).__name__, asdict(event)))
