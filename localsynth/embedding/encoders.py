@@ -164,7 +164,7 @@ def _bare_tokenizer(model: Any) -> Any:
 
 
 class CharNgramEncoder:
-    """Hashed counts of 2 to 4 successive characters: any script, no vocabulary, the whole text up to 20,000 characters.
+    """Hashed runs of 2 to 4 successive characters: any script, no vocabulary, the whole text up to 20,000 characters.
 
     Two texts that differ in d of L characters have a cosine of about 1 - d / L.
     """
@@ -177,8 +177,10 @@ class CharNgramEncoder:
         """Unit rows, shape (n, 512); a text without characters gives a row of zeros."""
         rows = np.zeros((len(texts), self.dim), np.float32)
         for row, text in zip(rows, texts, strict=True):
-            hashes = np.concatenate([_ngrams(_codes(text), size) for size in self._sizes])
-            # Signed counts: collisions of unlike n-grams cancel instead of adding up.
+            codes = _codes(text)
+            # Each n-gram counts once: a frame that a long text repeats must not hide what differs.
+            hashes = np.unique(np.concatenate([_ngrams(codes, size) for size in self._sizes]))
+            # Signed: collisions of unlike n-grams cancel instead of adding up.
             signs = 1.0 - 2.0 * ((hashes >> np.uint64(33)) & np.uint64(1)).astype(np.float32)
             places = ((hashes >> np.uint64(40)) % np.uint64(self.dim)).astype(np.int64)
             row[:] = np.bincount(places, weights=signs, minlength=self.dim)

@@ -137,7 +137,7 @@ def repeats_earlier(text: str, earlier: Sequence[str]) -> Finding | None:
             words = words or _grams(key)
             others = _grams(other)
             similarity = len(words & others) / max(1, len(words | others))
-        if similarity >= 0.9:
+        if similarity >= 0.8:
             return Finding("repeats_earlier_turn", False, similarity, "says an earlier turn again", turn[:160])
     return None
 
