@@ -273,7 +273,9 @@ class _Worker:
                 self._live[uid] = job
 
     def _apply(self, step: Step, decoder: Decoder, news: list[_News]) -> None:
-        job = self._live[step.uid]
+        job = self._live.get(step.uid)
+        if job is None:
+            return  # a stop text ended it earlier in the same step
         if step.error is not None:
             del self._live[step.uid]
             news.append((job, step.error, ""))

@@ -1,0 +1,109 @@
+"""What the key and value cache of each slot holds, and where a new prompt can start from cells that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from localsynth.backends.llamacpp.library import library
+
+# Copying takes a whole cache; below this many tokens, computing them again is quicker.
+_WORTH_A_COPY = 16
+
+
+@dataclass(slots=True)
+class Slot:
+    """One sequence. `tokens`: what its cells were computed from; the first `sure` of them may be used again."""
+
+    number: int
+    tokens: list[int] = field(default_factory=list)
+    sure: int = 0
+    live: bool = False
+
+
+class Cells:
+    """The slots of one context.
+
+    A token that was decoded beside others one at a time has other last bits in its cells than the same token read as
+    part of a prompt, so with `exact` only cells that a prompt filled are used again: a row then never depends on what
+    ran before it. `partial`: whether the model's memory can be cut at any token (recurrent ones cannot).
+    """
+
+    def __init__(self, context: int, slots: int, *, exact: bool, partial: bool) -> None:
+        self._llama: Any = library()
+        self._memory = self._llama.llama_get_memory(context)
+        self._exact, self._partial = exact, partial
+        self.slots = [Slot(number) for number in range(slots)]
+
+    def take(self, prompt: Sequence[int]) -> Slot:
+        """Make a free slot live whose cells hold as much of the prompt as can be had; the rest is cut off."""
+        idle = [slot for slot in self.slots if not slot.live]
+        if not self._partial:
+            chosen = idle[0]
+            self._cut(chosen, 0)
+        else:
+            shared = [_shared(slot.tokens, slot.sure, prompt) for slot in self.slots]
+            chosen = max(idle, key=lambda slot: shared[slot.number])
+            donor = max(self.slots, key=lambda slot: shared[slot.number])
+            length = shared[chosen.number]
+            if shared[donor.number] >= length + _WORTH_A_COPY:
+                # An idle slot with little to lose takes the copy.
+                chosen = min(idle, key=lambda slot: (slot.sure, slot.number))
+                length = shared[donor.number]
+                self._copy(donor, chosen)
+            self._cut(chosen, length)
+        chosen.live = True
+        return chosen
+
+    def keep(self, slot: Slot, length: int) -> None:
+        """Cut a live slot's cells to their first `length` tokens."""
+        self._cut(slot, length if self._partial else 0)
+
+    def free(self, slot: Slot) -> None:
+        """The row is over; its cells stay for a prompt that begins alike."""
+        slot.live = False
+        if not self._exact:
+            slot.sure = len(slot.tokens)
+
+    def hole(self) -> tuple[Slot, Slot] | None:
+        """The highest live slot and the lowest idle one below it.
+
+        llama.cpp computes neighbouring sequences together; each gap between live slots costs another pass over all
+        weights.
+        """
+        idle = next((slot for slot in self.slots if not slot.live), None)
+        live = next((slot for slot in reversed(self.slots) if slot.live), None)
+        return (live, idle) if idle and live and idle.number < live.number else None
+
+    def move(self, source: Slot, target: Slot) -> None:
+        """Let a live row go on in an idle slot."""
+        self._copy(source, target)
+        target.live, source.live = True, False
+
+    def _copy(self, source: Slot, target: Slot) -> None:
+        # Between separate caches, llama.cpp copies whole sequences only.
+        self._llama.llama_memory_seq_rm(self._memory, target.number, -1, -1)
+        self._llama.llama_memory_seq_cp(self._memory, source.number, target.number, -1, -1)
+        target.tokens, target.sure = list(source.tokens), source.sure
+
+    def _cut(self, slot: Slot, length: int) -> None:
+        if len(slot.tokens) == length:
+            return
+        self._llama.llama_memory_seq_rm(self._memory, slot.number, length or -1, -1)
+        del slot.tokens[length:]
+        slot.sure = min(slot.sure, length)
+
+
+def _shared(tokens: list[int], sure: int, prompt: Sequence[int]) -> int:
+    """How many tokens both begin with; slices compare in C, so halving beats a loop."""
+    low, high = 0, min(sure, len(prompt))
+    if tokens[:high] == prompt[:high]:
+        return high
+    while low < high:
+        middle = (low + high + 1) // 2
+        if tokens[low:middle] == prompt[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low

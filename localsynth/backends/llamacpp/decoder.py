@@ -1,0 +1,218 @@
+"""The llama.cpp decoder: one slot per row, all live rows in one llama_decode per step."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from localsynth.backends.base import BackendInfo
+from localsynth.backends.llamacpp.batch import Batch
+from localsynth.backends.llamacpp.cells import Cells, Slot
+from localsynth.backends.llamacpp.library import last_words, library
+from localsynth.backends.llamacpp.sampling import Logits, Sampler, logprob
+from localsynth.backends.llamacpp.settings import LlamaCppSettings
+from localsynth.backends.llamacpp.vocabulary import Vocabulary
+from localsynth.backends.stepped import Step
+from localsynth.errors import BackendError, ContextOverflow, ModelError
+from localsynth.records import Request
+
+_NO_ROOM = 1  # llama_decode's way to say that the cache is full
+_REMEMBERED = 256  # prompts of which it is known that they came; those that came twice keep their logits, 200 KB each
+_PATIENCE = 2  # steps that a gap between live slots waits for a new request before it is closed
+
+
+@dataclass(slots=True, eq=False)
+class _Row:
+    uid: int
+    prompt: list[int]
+    sampler: Sampler
+    stops: frozenset[int]
+    left: int
+    logprobs: bool
+    slot: Slot
+    token: int = -1
+
+
+class LlamaCppDecoder:
+    """Rows of one loaded model. Frees `model` on `close`.
+
+    A joining prompt is decoded in calls of its own: in one batch with the live rows, llama.cpp would cut it into
+    pieces that depend on its neighbours, and so would the last bits of its logits.
+    """
+
+    def __init__(self, model: int, vocabulary: Vocabulary, settings: LlamaCppSettings, info: BackendInfo) -> None:
+        self._llama: Any = library()
+        self.info = info
+        self._model, self._vocabulary, self._chunk = model, vocabulary, settings.batch
+        self._context = _make_context(self._llama, model, settings)
+        recurrent = self._llama.llama_model_is_recurrent(model) or self._llama.llama_model_is_hybrid(model)
+        self._cells = Cells(self._context, settings.slots, exact=info.exact_replay, partial=not recurrent)
+        self._batch = Batch(max(settings.batch, settings.slots))
+        self._rows: dict[int, _Row] = {}
+        self._joining: list[_Row] = []
+        self._ends = frozenset(vocabulary.end_ids)
+        self._seen: OrderedDict[tuple[int, ...], Logits | None] = OrderedDict()
+        self._gap_steps = 0
+
+    def add(self, uid: int, request: Request) -> int:
+        """Tokenise and take a slot. ContextOverflow when prompt and answer may not fit into it."""
+        sampling = request.sampling
+        prompt = self._vocabulary.tokenize(request.prompt)
+        if not prompt:
+            raise BackendError("the prompt is empty", "give the model's own pre-query template as the prompt")
+        if len(prompt) + sampling.max_tokens > self.info.context:
+            raise ContextOverflow(
+                f"the prompt has {len(prompt)} tokens and {sampling.max_tokens} more were asked for, "
+                f"but one row holds {self.info.context}",
+                "ask for fewer tokens, shorten the prompt, or give each slot more context",
+            )
+        avoided = self._vocabulary.avoided(sampling.avoid_first) if sampling.avoid_first else ()
+        sampler = Sampler(sampling, request.seed, avoided, self._vocabulary.size)
+        slot = self._cells.take(prompt)
+        stops = self._ends.union(request.stop_ids)
+        row = _Row(uid, prompt, sampler, stops, sampling.max_tokens, request.logprobs, slot)
+        self._rows[uid] = row
+        self._joining.append(row)
+        return len(prompt)
+
+    def step(self) -> Sequence[Step]:
+        """Read the prompts that joined, then decode one token for every live row."""
+        self._close_gap()
+        joined, self._joining = self._joining, []
+        steps = [self._begin(row) for row in joined]
+        rows = sorted(self._rows.values(), key=lambda row: row.slot.number)
+        while rows:
+            batch = self._batch.rows(
+                [row.token for row in rows],
+                [len(row.slot.tokens) for row in rows],
+                [row.slot.number for row in rows],
+            )
+            code = self._llama.llama_decode(self._context, batch)
+            if code != _NO_ROOM:
+                break
+            # The longest row gives way; the engine may try it again when there is room.
+            longest = max(rows, key=lambda row: len(row.slot.tokens))
+            steps.append(self._fail(longest, "the cache of the live rows is full"))
+            rows.remove(longest)
+        else:
+            return steps
+        self._check(code)
+        for number, row in enumerate(rows):
+            row.slot.tokens.append(row.token)
+            logits = self._logits(number) if row.logprobs else None
+            steps.append(self._advance(row, row.sampler.next(self._context, number), logits))
+        return steps
+
+    def remove(self, uid: int) -> None:
+        """Free the slot of a row."""
+        row = self._rows.pop(uid)
+        if row in self._joining:
+            self._joining.remove(row)
+        self._end(row)
+
+    def close(self) -> None:
+        """Free everything, the model included."""
+        for uid in list(self._rows):
+            self.remove(uid)
+        self._llama.llama_free(self._context)
+        self._llama.llama_model_free(self._model)
+
+    def _begin(self, row: _Row) -> Step:
+        """Read a prompt and draw the first token."""
+        known = self._seen.get(tuple(row.prompt))
+        slot = row.slot
+        if known is None or len(slot.tokens) < len(row.prompt):
+            # A lone token takes another path through the matrix products than a piece of a prompt.
+            self._cells.keep(slot, max(0, min(len(slot.tokens), len(row.prompt) - 2)))
+            if not self._read(row):
+                return self._fail(row, "there is no room for the prompt")
+            known = self._logits(-1).copy()
+            self._remember(row.prompt, known)
+        return self._advance(row, row.sampler.first(known), known if row.logprobs else None)
+
+    def _read(self, row: _Row) -> bool:
+        slot, end = row.slot, len(row.prompt)
+        while (start := len(slot.tokens)) < end:
+            size = min(self._chunk, end - start)
+            size -= end - start - size == 1
+            piece = row.prompt[start : start + size]
+            batch = self._batch.prompt(piece, start, slot.number, last=start + size == end)
+            code = self._llama.llama_decode(self._context, batch)
+            if code == _NO_ROOM:
+                return False
+            self._check(code)
+            slot.tokens.extend(piece)
+        slot.sure = end
+        return True
+
+    def _advance(self, row: _Row, token: int, logits: Logits | None) -> Step:
+        values = (logprob(logits, token),) if logits is not None else ()
+        row.left -= 1
+        if token in row.stops:
+            self._end(self._rows.pop(row.uid))
+            return Step(row.uid, finish="stop", stopped_by=token, logprobs=values)
+        row.token = token
+        if row.left <= 0:
+            self._end(self._rows.pop(row.uid))
+            return Step(row.uid, self._vocabulary.piece(token), finish="length", logprobs=values)
+        return Step(row.uid, self._vocabulary.piece(token), logprobs=values)
+
+    def _fail(self, row: _Row, why: str) -> Step:
+        self._end(self._rows.pop(row.uid))
+        return Step(row.uid, error=BackendError(why, "use fewer slots or less context", retryable=True))
+
+    def _end(self, row: _Row) -> None:
+        row.sampler.close()
+        self._cells.free(row.slot)
+
+    def _close_gap(self) -> None:
+        gap = self._cells.hole()
+        self._gap_steps = self._gap_steps + 1 if gap else 0
+        if gap is None or self._gap_steps <= _PATIENCE:
+            return
+        source, target = gap
+        row = next(row for row in self._rows.values() if row.slot is source)
+        self._cells.move(source, target)
+        row.slot = target
+
+    def _remember(self, prompt: list[int], logits: Logits) -> None:
+        """Keep the logits of a prompt that comes again, as every question's does under the same system prompt."""
+        key = tuple(prompt)
+        self._seen[key] = logits if key in self._seen else None
+        self._seen.move_to_end(key)
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+    def _logits(self, number: int) -> Logits:
+        pointer = self._llama.llama_get_logits_ith(self._context, number)
+        return np.ctypeslib.as_array(pointer, (self._vocabulary.size,))
+
+    def _check(self, code: int) -> None:
+        if code != 0:
+            raise RuntimeError(f"llama_decode returned {code}: {last_words()}")
+
+
+def _make_context(llama: Any, model: int, settings: LlamaCppSettings) -> int:
+    params = llama.llama_context_default_params()
+    on_cpu = settings.gpu_layers == 0
+    params.n_ctx = settings.context * settings.slots
+    params.n_seq_max = settings.slots
+    params.n_batch = params.n_ubatch = max(settings.batch, settings.slots)
+    params.n_outputs_max = settings.slots
+    params.n_threads = params.n_threads_batch = settings.threads
+    # On the CPU, flash attention rounds otherwise for pieces of 64 tokens than for shorter ones.
+    params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED if on_cpu else llama.LLAMA_FLASH_ATTN_TYPE_AUTO
+    params.offload_kqv = params.op_offload = not on_cpu
+    params.kv_unified, params.swa_full, params.no_perf = False, True, True
+    context = llama.llama_init_from_model(model, params)
+    if not context:
+        llama.llama_model_free(model)
+        raise ModelError(
+            f"llama.cpp cannot make {settings.slots} slots of {settings.context} tokens: {last_words()}",
+            "use fewer slots or less context",
+        )
+    return int(context)
