@@ -34,10 +34,11 @@ class LocalsynthApp(App[None]):
         "review": ReviewScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "switch_mode('runs')", "Runs", show=False, id="app.runs"),
-        Binding("2", "switch_mode('monitor')", "Monitor", show=False, id="app.monitor"),
-        Binding("3", "switch_mode('review')", "Review", show=False, id="app.review"),
+        Binding("1", "switch_mode('runs')", "Runs", show=False, id="app.runs", tooltip="Go to Runs"),
+        Binding("2", "switch_mode('monitor')", "Monitor", show=False, id="app.monitor", tooltip="Go to Monitor"),
+        Binding("3", "switch_mode('review')", "Review", show=False, id="app.review", tooltip="Go to Review"),
         Binding("question_mark,f1", "help", "Help", id="app.help", key_display="?", tooltip="Show the keys"),
+        Binding("tab", "app.focus_next", "Other pane", show=False, id="app.focus", tooltip="Go to the other pane"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; a run goes on without this screen"),
     ]
 

@@ -25,11 +25,14 @@ from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.wording import number
 
+_QUICK = 0.1  # seconds; a count that takes less is made after every verdict
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
     """Figures of the status line. `reviews`: samples by verdict; `seconds`: what counting cost."""
 
+    run_id: str
     run: int
     counts: Counts
     reviews: Mapping[str, int]
@@ -90,7 +93,8 @@ class BrowsingScreen(AskingScreen):
 
     def reread(self) -> None:
         """Read the rows in the window again: something was written. Answers on their way are out of date."""
-        self._count_after = min(self._count_after, time.monotonic() + 1)
+        if self._tally is not None and self._tally.seconds < _QUICK:
+            self.ask("counts", partial(_count, self.ui.store, self._tally.run_id), self._counted)
         if self.window is not None:
             self._stale = True
             self._reread(self.window, patient=False)
@@ -119,7 +123,7 @@ class BrowsingScreen(AskingScreen):
 
     def _found(self, run: str | None) -> None:
         if run is None:
-            self.list.show_rows((), 0, "There is no run yet: 1, then n.")
+            self.list.show_rows((), 0, "No run yet: press 1, then n")
         else:
             self.ui.run_id = run
             self.look()
@@ -174,7 +178,7 @@ def _count(store: Path, run: str) -> Tally:
     began = time.monotonic()
     with Reader.open(store) as reader:
         row, counts, reviews = reader.run(run), reader.counts(run), reader.review_counts(run)
-    return Tally(row.number, counts, reviews, time.monotonic() - began)
+    return Tally(run, row.number, counts, reviews, time.monotonic() - began)
 
 
 def _status(query: Query, tally: Tally | None) -> Content:

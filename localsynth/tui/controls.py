@@ -21,7 +21,7 @@ class ControlScreen(AskingScreen):
     """A screen with one run in hand that can be paused, resumed and stopped."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new_run", "New run", id="run.new", tooltip="Make a new run with the defaults"),
+        Binding("n", "new_run", "New", id="run.new", tooltip="Make a new run with the defaults"),
         Binding("p", "pause", "Pause", id="run.pause", tooltip="Start nothing new until the run is resumed"),
         Binding("s", "resume", "Resume", id="run.resume", tooltip="Go on with a paused, stopped or died run"),
         Binding("x", "stop", "Stop", id="run.stop", tooltip="Finish what is being written, then stop"),

@@ -1,15 +1,16 @@
-"""The keys of the screen it is called on, focused widget first."""
+"""The keys of the screen it is called on."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import ClassVar
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.binding import ActiveBinding, Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.screen import ModalScreen
+from textual.dom import DOMNode
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 
@@ -40,7 +41,9 @@ class Help(ModalScreen[None]):
 
     def _keys(self) -> Content:
         found: dict[str, list[str]] = {}
-        for active in self._active:
+        # What has an id is ours; the rest are the toolkit's own keys for scrolling, which anyone guesses.
+        ours = [active for active in self._active if active.binding.id]
+        for active in sorted(ours, key=lambda active: _rank(active.node)):
             what = active.tooltip or active.binding.tooltip or active.binding.description
             key = self.app.get_key_display(active.binding)
             if what and key not in found.setdefault(what, []):
@@ -49,3 +52,8 @@ class Help(ModalScreen[None]):
         return Content.assemble(
             *(part for what, keys in found.items() for part in ((" ".join(keys).ljust(width), "bold"), f"  {what}\n"))
         )
+
+
+def _rank(node: DOMNode) -> int:
+    """The screen's keys first, then those of the focused widget, then those of the whole application."""
+    return 0 if isinstance(node, Screen) else 2 if isinstance(node, App) else 1

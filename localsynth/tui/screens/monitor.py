@@ -77,7 +77,7 @@ class MonitorScreen(ControlScreen):
                 yield Static("", id="last", markup=False)
             with _Titled("What happened", id="events-box"):
                 yield Static("", id="events", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self._watcher = Watcher(self.ui.store)
@@ -127,6 +127,7 @@ class MonitorScreen(ControlScreen):
         self._update("#numbers", _numbers(view))
         self._update("#rules", _rules(progress))
         self._update("#live", Content(printable(progress.live) if view.live else ""))
+        self.query_one("#live-box").display = view.live
         self._update("#last", _last(progress))
         self._update("#events", Content("\n".join(_event(event) for event in seen.events)))
         for name in ("#live-box", "#events-box"):
@@ -154,8 +155,8 @@ def _head(view: RunView) -> Content:
         (f"Run {row.number}{named}", "bold"),
         "  ",
         (view.state, f"bold {_STYLES.get(view.state, '$text')}"),
-        (f"  {one_line(row.model, 40) or 'starter'}", "$text-muted"),
-        (f"  since {moment(row.started)}" if row.started else "", "$text-muted"),
+        (f"  {one_line(row.model, 40) or 'starter'}", "dim"),
+        (f"  since {moment(row.started)}" if row.started else "", "dim"),
     )
     advice = {
         "died": "Its process is gone; nothing that was stored is lost. Press s to go on.",
@@ -177,10 +178,10 @@ def _bar(view: RunView, width: int) -> Content:
     left = span(progress.eta_low, progress.eta_high) if view.live and progress.kept < progress.target else ""
     return Content.assemble(
         (full, "$text-success"),
-        (empty, "$text-muted"),
+        (empty, "dim"),
         (f" {number(progress.kept)}/{number(progress.target)} kept", "bold"),
         f"  {share}",
-        (f"  {left} left" if left else "", "$text-muted"),
+        (f"  {left} left" if left else "", "dim"),
     )
 
 
@@ -197,9 +198,7 @@ def _numbers(view: RunView) -> Content:
         ("duplicates", "-" if rate is None else f"{100 * rate:.0f} % of the latest"),
         ("at work for", duration(progress.elapsed)),
     ]
-    return Content.assemble(
-        *(part for label, value in figures for part in ((f"{label:<18}", "$text-muted"), f"{value}\n"))
-    )
+    return Content.assemble(*(part for label, value in figures for part in ((f"{label:<18}", "dim"), f"{value}\n")))
 
 
 def _rules(progress: Progress) -> Content:
@@ -208,7 +207,7 @@ def _rules(progress: Progress) -> Content:
     lines += [f"{number(count):>7} {one_line(rule, 40)}\n" for rule, count in rules[:5]]
     if rules[5:]:
         rest = sum(count for _, count in rules[5:])
-        lines.append((f"{number(rest):>7} by {len(rules) - 5} other rules", "$text-muted"))
+        lines.append((f"{number(rest):>7} by {len(rules) - 5} other rules", "dim"))
     return Content.assemble(*lines)
 
 

@@ -42,7 +42,7 @@ class ReviewScreen(BrowsingScreen):
         Binding("z", "undo", "Undo", id="review.undo", tooltip="Take the last verdict back"),
         Binding("f", "filter", "Filter", id="review.filter", tooltip="Show all, kept, rejected, unreviewed"),
         Binding("slash", "search", "Search", key_display="/", id="review.search", tooltip="Search the text"),
-        Binding("space", "page(1)", "Read on", key_display="space", id="review.page", tooltip="Scroll the text on"),
+        Binding("space", "page(1)", "Read on", show=False, id="review.page", tooltip="Scroll the text on"),
         Binding("b", "page(-1)", "Read back", show=False, id="review.page-back", tooltip="Scroll the text back"),
         Binding("t", "thinking", "Thinking", show=False, id="review.thinking", tooltip="Unfold or fold the thinking"),
         Binding("g,home", "first", "First row", show=False, id="review.first"),
@@ -58,11 +58,13 @@ class ReviewScreen(BrowsingScreen):
     def compose(self) -> ComposeResult:
         yield TitleBar("review", self.ui.store.name)
         yield Static("", id="status", markup=False)
-        yield Input(placeholder="words to find; enter searches, escape ends it", id="search", max_length=200)
+        yield Input(
+            placeholder="words to find: enter searches, escape ends it", id="search", max_length=200, compact=True
+        )
         with Horizontal():
             yield SampleList(id="list")
             yield ConversationPane(id="pane")
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#search").display = False

@@ -19,13 +19,14 @@ from localsynth.tui.widgets.title import TitleBar
 from localsynth.tui.wording import moment, number
 
 _COLUMNS = ("#", "State", "Kept", "Tokens/s", "Started", "Model", "Name")
-_STYLES = {
-    "running": "bold green",
-    "starting": "green",
-    "draining": "yellow",
-    "paused": "yellow",
-    "died": "bold red",
-    "failed": "bold red",
+# Colours of the theme: they are readable on its ground, and as greys where there is no colour.
+_COLOURS = {
+    "running": "text-success",
+    "starting": "text-success",
+    "draining": "text-warning",
+    "paused": "text-warning",
+    "died": "text-error",
+    "failed": "text-error",
 }
 
 
@@ -33,7 +34,7 @@ class RunTable(DataTable[Text]):
     """A table of runs that moves as lists move elsewhere."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "Monitor", id="runs.monitor", tooltip="Watch this run"),
+        Binding("enter", "select_cursor", "Watch", id="runs.monitor", tooltip="Watch this run"),
         Binding("j", "cursor_down", "Down", show=False, id="runs.down"),
         Binding("k", "cursor_up", "Up", show=False, id="runs.up"),
         Binding("g", "scroll_top", "First", show=False, id="runs.first"),
@@ -61,7 +62,7 @@ class RunsScreen(ControlScreen):
         yield RunTable(cursor_type="row", id="runs")
         yield Static("", id="about", markup=False)
         yield Static("", id="welcome", classes="welcome", markup=False)
-        yield Footer()
+        yield Footer(compact=True)
 
     def on_mount(self) -> None:
         table = self.query_one(RunTable)
@@ -108,7 +109,7 @@ class RunsScreen(ControlScreen):
             self._fill(table, views)
         else:
             for y, view in enumerate(views):
-                for x, cell in enumerate(_cells(view)):
+                for x, cell in enumerate(self._cells(view)):
                     if table.get_cell_at((y, x)) != cell:  # type: ignore[arg-type]
                         table.update_cell_at((y, x), cell, update_width=True)  # type: ignore[arg-type]
         self._about()
@@ -117,11 +118,24 @@ class RunsScreen(ControlScreen):
         wanted = self.ui.run_id or views[0].row.id
         table.clear()
         for view in views:
-            table.add_row(*_cells(view), key=view.row.id)
+            table.add_row(*self._cells(view), key=view.row.id)
         rows = [view.row.id for view in views]
         table.display = True
         table.move_cursor(row=rows.index(wanted) if wanted in rows else 0)
         table.focus()
+
+    def _cells(self, view: RunView) -> list[Text]:
+        row, progress = view.row, view.progress
+        colour = self.app.theme_variables.get(_COLOURS.get(view.state, ""), "")
+        return [
+            Text(str(row.number), justify="right"),
+            Text(view.state, style=f"bold {colour}" if colour else ""),
+            Text(f"{number(progress.kept)}/{number(progress.target)}", justify="right"),
+            Text(number(view.rate) if view.rate else "", justify="right"),
+            Text(moment(row.started or row.created)),
+            Text(one_line(row.model, 28) or "starter"),
+            Text(one_line(row.name or "", 24)),
+        ]
 
     def _welcome(self, text: str) -> None:
         self.query_one(RunTable).display = False
@@ -132,19 +146,6 @@ class RunsScreen(ControlScreen):
     def _about(self) -> None:
         view = self.run_in_hand
         self.query_one("#about", Static).update(Content(_about(view)) if view else "")
-
-
-def _cells(view: RunView) -> list[Text]:
-    row, progress = view.row, view.progress
-    return [
-        Text(str(row.number), justify="right"),
-        Text(view.state, style=_STYLES.get(view.state, "")),
-        Text(f"{number(progress.kept)}/{number(progress.target)}", justify="right"),
-        Text(number(view.rate) if view.rate else "", justify="right"),
-        Text(moment(row.started or row.created)),
-        Text(one_line(row.model, 28) or "starter"),
-        Text(one_line(row.name or "", 24)),
-    ]
 
 
 def _about(view: RunView) -> str:
