@@ -24,7 +24,7 @@ UNKNOWN_LIMIT: Final = 0.20
 # Over alpaca_zh_demo the 8 duplicates lie at 1.0 and the nearest different request at 0.87.
 _CHARACTER_THRESHOLD: Final = 0.90
 # In a long text a new question after the same passage is a small share, so only about so many characters may differ.
-# Of 504 different T0 prompts over 1,000 characters, most with a shared passage: 12 rejects 32, 6 rejects 17, 3 rejects 4.
+# Of 504 different T0 prompts over 1,000 characters, most sharing a passage: 12 rejects 32, 6 rejects 17, 3 rejects 4.
 _DIFFERING_CHARACTERS: Final = 3
 
 
