@@ -83,6 +83,8 @@ def _target(name: str, backend: Backend | None, catalogue: Catalogue | None) -> 
 def _hub() -> Any:
     try:
         import huggingface_hub
+        import huggingface_hub.errors
+        import huggingface_hub.utils
     except ImportError:
         raise MissingPackage("huggingface_hub is not installed", "pip install huggingface_hub") from None
     return huggingface_hub
