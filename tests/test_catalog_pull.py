@@ -46,7 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             repo, _, rest = self.path.removeprefix("/").partition("/resolve/")
             self.file(repo, rest.partition("/")[2])
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815
 
     def info(self, repo: str) -> None:
         files = self.hub.repos.get(repo)
