@@ -86,14 +86,18 @@ class Corpus:
 
 
 def _near_duplicates(reader: Reader, gate: GatePlan) -> NearDuplicates:
-    from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder
+    from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder, starter_encoder
     from localsynth.embedding.index import NearestIndex
 
-    sentences, characters = SentenceEncoder(gate.encoder or None), CharNgramEncoder()
+    # Without the starter's encoder, and with none named, character n-grams decide; every row says so.
+    sentences = SentenceEncoder(gate.encoder or None) if gate.encoder or starter_encoder() else None
+    characters = CharNgramEncoder()
     near = NearDuplicates(
-        (sentences, NearestIndex(sentences.dim)), (characters, NearestIndex(characters.dim)), gate.similarity
+        (sentences, NearestIndex(sentences.dim)) if sentences else None,
+        (characters, NearestIndex(characters.dim)),
+        gate.similarity,
     )
-    for name in (sentences.name, characters.name):
+    for name in [sentences.name, characters.name] if sentences else [characters.name]:
         ids, vectors = reader.embeddings(name, _FIELD)
         if len(ids):
             near.restore(name, ids.tolist(), vectors.astype(np.float32))
