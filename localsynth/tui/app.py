@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -76,14 +76,14 @@ class LocalsynthApp(App[None]):
         self.exit()
 
 
-def run_app(store: Path) -> list[str]:
-    """Show the UI until it is left; what is to be said on the terminal afterwards."""
+def run_app(store: Path) -> tuple[int, list[str]]:
+    """Show the UI until it is left; its exit code and what is to be said on the terminal afterwards."""
     app = LocalsynthApp(store)
     app.run()
-    return app.farewell
+    return app.return_code or 0, app.farewell
 
 
-def _at_work(store: Path, starting: frozenset[str]) -> list[int]:
+def _at_work(store: Path, starting: Mapping[str, str]) -> list[int]:
     try:
         return [view.row.number for view in Watcher(store).runs(starting) if view.live]
     except LocalsynthError:

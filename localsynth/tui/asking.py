@@ -31,6 +31,7 @@ class AskingScreen(Screen[None]):
         self._serials: dict[str, int] = {}
         self._busy: set[str] = set()
         self._faults: dict[str, str] = {}
+        self._trusted: set[str] = set()
         self._timer: Timer | None = None
 
     @property
@@ -53,6 +54,7 @@ class AskingScreen(Screen[None]):
             return
         if not patient:
             self._faults.pop(group, None)
+            self._trusted.discard(group)
         serial = self._serials[group] = self._serials.get(group, 0) + 1
         self._busy.add(group)
         self.run_worker(
@@ -79,11 +81,16 @@ class AskingScreen(Screen[None]):
         if message.serial == self._serials[message.group]:
             self._busy.discard(message.group)
             self._faults.pop(message.group, None)
+            self._trusted.add(message.group)
             message.apply()
 
     def on_refused(self, message: Refused) -> None:
         if message.serial == self._serials[message.group]:
             self._busy.discard(message.group)
+            # What worked a second ago may have met a store that is just being made: it is asked once more.
+            if message.group in self._trusted:
+                self._trusted.discard(message.group)
+                return
             # What is asked every second would otherwise complain every second.
             if self._faults.get(message.group) != message.error.message:
                 self._faults[message.group] = message.error.message

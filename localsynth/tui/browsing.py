@@ -50,6 +50,7 @@ class BrowsingScreen(AskingScreen):
         self._tally: Tally | None = None
         self._count_after = 0.0
         self._stale = True
+        self._opening = False
         self._was_live = False
 
     @property
@@ -80,8 +81,11 @@ class BrowsingScreen(AskingScreen):
         super().on_screen_resume()
 
     def refused(self, group: str, error: LocalsynthError) -> None:
+        if group == "rows":
+            self._opening = False
         if group in {"run", "rows"} and (self.window is None or not self.window.rows):
-            self.list.show_rows((), 0, one_line(error.message, 200))
+            self.list.show_rows((), 0)
+            self.pane.say(f"{error.message}\n\n{error.hint}")
 
     def open(self, query: Query, *, at: int | None = None, end: bool = False) -> None:
         """Show a query from its first row, from the sample `at`, or at its end."""
@@ -89,14 +93,16 @@ class BrowsingScreen(AskingScreen):
         self.show_status()
         store = self.ui.store
         job = partial(pages.last, store, query) if end else partial(pages.first, store, query, at)
-        self.ask("rows", job, lambda window: self._set(window, len(window.rows) - 1 if end else 0))
+        self._opening = True
+        self.ask("rows", job, lambda window: self._opened(window, len(window.rows) - 1 if end else 0))
 
     def reread(self) -> None:
         """Read the rows in the window again: something was written. Answers on their way are out of date."""
         if self._tally is not None and self._tally.seconds < _QUICK:
             self.ask("counts", partial(_count, self.ui.store, self._tally.run_id), self._counted)
-        if self.window is not None:
-            self._stale = True
+        self._stale = True
+        # A list that is just being opened must not be overtaken by the one before; it is read again when it is there.
+        if self.window is not None and not self._opening:
             self._reread(self.window, patient=False)
 
     def put(self, row: SampleRow) -> None:
@@ -145,6 +151,12 @@ class BrowsingScreen(AskingScreen):
         index = window.index(row.id) if row else None
         self._set(window, index or 0)
 
+    def _opened(self, window: Window, cursor: int) -> None:
+        self._opening = False
+        self._set(window, cursor)
+        if self._stale:
+            self._reread(window, patient=False)
+
     def _set(self, window: Window, cursor: int) -> None:
         pending = self.pending
         rows = tuple(judged(row, pending[row.id]) if row.id in pending else row for row in window.rows)
@@ -159,7 +171,7 @@ class BrowsingScreen(AskingScreen):
 
 
 def _newest(store: Path) -> str | None:
-    view = Watcher(store).run(None, frozenset())
+    view = Watcher(store).run(None, {})
     return view.row.id if view else None
 
 

@@ -49,14 +49,17 @@ class Watcher:
     _counted: dict[tuple[str, str, str | None], Counts] = field(default_factory=dict)
     _events: list[EventRow] = field(default_factory=list)
 
-    def runs(self, starting: frozenset[str]) -> list[RunView]:
-        """All runs, the newest first; none where there is no store yet. `starting`: runs whose process comes up."""
+    def runs(self, starting: Mapping[str, str]) -> list[RunView]:
+        """All runs, the newest first; none where there is no store yet.
+
+        `starting`: runs whose process is there, with the time at which it was started.
+        """
         if not self.store.exists():
             return []
         with Reader.open(self.store) as reader:
             return [self._view(reader, row, starting) for row in reversed(reader.runs())]
 
-    def run(self, name: str | None, starting: frozenset[str]) -> RunView | None:
+    def run(self, name: str | None, starting: Mapping[str, str]) -> RunView | None:
         """One run, the newest without a name; None where there is none yet. NotFound for a wrong name."""
         if not self.store.exists():
             return None
@@ -74,7 +77,7 @@ class Watcher:
                 self._events = (self._events + fresh)[-_TAIL:]
         return list(self._events)
 
-    def _view(self, reader: Reader, row: RunRow, starting: frozenset[str]) -> RunView:
+    def _view(self, reader: Reader, row: RunRow, starting: Mapping[str, str]) -> RunView:
         stored = reader.progress(row.id)
         progress = _progress(row, stored.data) if stored else self._counts(reader, row)
         state = _state(self.store, row, progress, starting)
@@ -98,13 +101,15 @@ def _progress(row: RunRow, data: Mapping[str, object]) -> Progress:
     return dataclasses.replace(base, **{name: value for name, value in data.items() if name in known})  # type: ignore[arg-type]
 
 
-def _state(store: Path, row: RunRow, progress: Progress, starting: frozenset[str]) -> str:
+def _state(store: Path, row: RunRow, progress: Progress, starting: Mapping[str, str]) -> str:
     state = launch.true_state(store, row)
     if state == "running" and progress.state == "draining":
         return "draining"
-    if state == "created" and launch.alive(store, row.id):
+    if (state == "created" and launch.alive(store, row.id)) or (state == "running" and not progress.slots):
         return "starting"
-    return "starting" if row.id in starting and state not in LIVE and state != "finished" else state
+    # A process that was started after the run last ended is on its way up; one that ended it is on its way out.
+    coming = row.id in starting and (row.finished or "") < starting[row.id]
+    return "starting" if coming and state not in LIVE else state
 
 
 def _trouble(store: Path, row: RunRow, state: str) -> str:

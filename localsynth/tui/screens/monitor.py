@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
@@ -91,7 +92,7 @@ class MonitorScreen(ControlScreen):
         self.query_one("#body").scroll_relative(y=lines, animate=False)
 
     def look(self) -> None:
-        if self._watcher is not None:
+        if self._watcher is not None and not self.ui.launcher.making:
             # Another run than the one being read: that answer would be about the wrong one.
             patient = self._view is None or self._view.row.id == self.ui.run_id
             self.ask(
@@ -143,7 +144,7 @@ class _Titled(Vertical):
         self.border_title = title
 
 
-def _see(watcher: Watcher, run: str | None, starting: frozenset[str]) -> _Seen:
+def _see(watcher: Watcher, run: str | None, starting: Mapping[str, str]) -> _Seen:
     view = watcher.run(run, starting)
     return _Seen(view, watcher.events(view.row.id) if view else [])
 

@@ -75,7 +75,7 @@ class RunsScreen(ControlScreen):
         return next((view for view in self._views if view.row.id == self.ui.run_id), None)
 
     def look(self) -> None:
-        if self._watcher is not None:
+        if self._watcher is not None and not self.ui.launcher.making:
             self.ask("runs", partial(self._watcher.runs, self.ui.launcher.starting()), self._show, patient=True)
 
     def refused(self, group: str, error: LocalsynthError) -> None:

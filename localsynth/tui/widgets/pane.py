@@ -8,8 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
+from localsynth.printable import printable
 from localsynth.store import SampleRow
 from localsynth.tui.widgets.conversation import conversation
 
@@ -38,6 +40,11 @@ class ConversationPane(VerticalScroll):
         self._draw()
         if other:
             self.scroll_home(animate=False, immediate=True)
+
+    def say(self, text: str) -> None:
+        """Show a text of our own instead of a row; it may quote a path."""
+        self._row = None
+        self.query_one("#text", Static).update(Content(printable(text)))
 
     def add_detail(self, detail: SampleRow) -> None:
         """Everything known about a row; it is left out where another one is shown by now."""
