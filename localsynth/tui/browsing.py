@@ -82,7 +82,7 @@ class BrowsingScreen(AskingScreen):
 
     def refused(self, group: str, error: LocalsynthError) -> None:
         if group == "rows":
-            self._opening = False
+            self._opening, self._stale = False, True
         if group in {"run", "rows"} and (self.window is None or not self.window.rows):
             self.list.show_rows((), 0)
             self.pane.say(f"{error.message}\n\n{error.hint}")
@@ -96,12 +96,18 @@ class BrowsingScreen(AskingScreen):
         self._opening = True
         self.ask("rows", job, lambda window: self._opened(window, len(window.rows) - 1 if end else 0))
 
-    def reread(self) -> None:
-        """Read the rows in the window again: something was written. Answers on their way are out of date."""
+    def written(self) -> None:
+        """Something was saved: rows that are being read now may lack it, the others are read again in time."""
         if self._tally is not None and self._tally.seconds < _QUICK:
             self.ask("counts", partial(_count, self.ui.store, self._tally.run_id), self._counted)
         self._stale = True
         # A list that is just being opened must not be overtaken by the one before; it is read again when it is there.
+        if self.window is not None and "rows" in self._busy and not self._opening:
+            self._reread(self.window, patient=False)
+
+    def reread(self) -> None:
+        """Show what the store has."""
+        self._stale = True
         if self.window is not None and not self._opening:
             self._reread(self.window, patient=False)
 
@@ -137,11 +143,12 @@ class BrowsingScreen(AskingScreen):
     def _reread(self, window: Window, *, patient: bool) -> None:
         job: Callable[[], tuple[bool, Window | None]]
         job = partial(_reread, self.ui.store, window, forced=self._stale or self._was_live)
-        self.ask("rows", job, self._take, patient=patient)
+        if not patient or "rows" not in self._busy:
+            self._stale = False
+            self.ask("rows", job, self._take, patient=patient)
 
     def _take(self, answer: tuple[bool, Window | None]) -> None:
         self._was_live, window = answer
-        self._stale = False
         if window is not None:
             self._follow(window)
 
@@ -201,7 +208,7 @@ def _status(query: Query, tally: Tally | None) -> Content:
         parts += [
             (f"Run {tally.run}", "bold"),
             f"  {number(counts.kept)} kept  {number(counts.rejected)} rejected",
-            f"  {number(waiting)} being written" if waiting else "",
+            f"  {number(waiting)} unfinished" if waiting else "",
             f"  {number(counts.failed)} failed" if counts.failed else "",
             f"  you: {number(mine.get('accept', 0))} ✓ {number(mine.get('reject', 0))} ✗",
         ]

@@ -38,7 +38,7 @@ def moment(at: str | None, now: datetime | None = None) -> str:
     return local.strftime("%H:%M" if local.date() == today else "%Y-%m-%d %H:%M")
 
 
-def bar(done: int, target: int, width: int) -> tuple[str, str]:
+def progress_bar(done: int, target: int, width: int) -> tuple[str, str]:
     """The full and the empty part of a progress bar, `width` cells together; told apart without colour."""
     share = min(1.0, done / target) if target > 0 else 0.0
     full = int(share * width)

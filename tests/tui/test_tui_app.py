@@ -20,7 +20,7 @@ from localsynth.tui.screens.review import ReviewScreen
 from localsynth.tui.screens.runs import RunsScreen, RunTable
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
-from localsynth.tui.wording import bar, duration, moment, span
+from localsynth.tui.wording import duration, moment, progress_bar, span
 from textual.binding import Binding
 from textual.widgets import Input
 from tui_stage import fill, press, settle, shown
@@ -125,8 +125,8 @@ def test_figures_as_people_read_them() -> None:
         "0 s", "45 s", "89 s", "2 min", "60 min", "1 h 30 min", "24 h 00 min",
     ]  # fmt: skip
     assert (span(None, None), span(10, 10.2), span(10, 200)) == ("", "10 s", "10 s to 3 min")
-    assert [len("".join(bar(done, 7, 20))) for done in (0, 3, 7, 99)] == [20] * 4
-    assert (bar(0, 0, 4), bar(1, 2, 4)) == (("", "░░░░"), ("██", "░░"))
+    assert [len("".join(progress_bar(done, 7, 20))) for done in (0, 3, 7, 99)] == [20] * 4
+    assert (progress_bar(0, 0, 4), progress_bar(1, 2, 4)) == (("", "░░░░"), ("██", "░░"))
     at = datetime.fromisoformat("2026-11-20T10:00:00+00:00").astimezone()
     assert moment("2026-11-20T10:00:00Z", at) == at.strftime("%H:%M")
     assert moment("2026-11-19T10:00:00Z", at).endswith(at.strftime("%H:%M"))

@@ -10,6 +10,7 @@ from localsynth.records import Review, Sample, Turn
 from localsynth.store import Reader, SampleRow, Store
 from localsynth.tui import pages
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.widgets.conversation import conversation
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from tui_stage import ESCAPES, MARKUP, PAIRS, fill, notices, pair, press, settle, shown
@@ -172,12 +173,12 @@ async def test_many_turns_and_rows_in_work(path: Path, reviews: Verdicts) -> Non
         await press(pilot, "3", "j")
         assert [f"turn {n}" in shown(app) for n in range(5)] == [True] * 5
         await press(pilot, "j")
-        assert "BEING WRITTEN" in shown(app)
+        assert "UNFINISHED" in shown(app)
         await press(pilot, "a", "x", "j")
         assert "FAILED no [b]room[/b]" in shown(app)
         await press(pilot, "a")
         assert not any(reviews(run, index) for index in range(4))
-        assert "1 being written" in shown(app)
+        assert "1 unfinished" in shown(app)
 
 
 async def test_focus_and_reading_on(path: Path, run: str) -> None:
@@ -336,3 +337,41 @@ async def test_a_verdict_on_its_way_is_saved_when_the_screen_is_left(path: Path,
         await pilot.press("x", "a", "q")
     assert (reviews(run, 0), reviews(run, 1)) == (["reject"], ["accept"])
     assert app.farewell == []
+
+
+async def test_a_verdict_lost_on_the_way_out_is_told(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = LocalsynthApp(path)
+
+    def full(store: Store, rows: object) -> None:
+        while not app.screen_stack[0]._verdicts._closing.wait(10):
+            pass
+        raise StoreError("the disk is full", "free some space")
+
+    async with app.run_test() as pilot:
+        await settle(pilot)
+        await press(pilot, "3")
+        monkeypatch.setattr(Store, "save", full)
+        await pilot.press("x", "q")
+    assert app.farewell == ["a verdict was not saved: the disk is full"]
+
+
+async def test_a_click_chooses_a_row(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(pilot)
+        await press(pilot, "3")
+        await pilot.click(SampleList, offset=(8, 5))
+        await settle(pilot)
+        assert cursor(app) == 5
+        await pilot.click(SampleList, offset=(8, 20))
+        await settle(pilot)
+        assert cursor(app) == 5
+
+
+def test_a_megabyte_in_one_line_is_cut_and_says_so(path: Path, run: str, stored: Stored) -> None:
+    with Store.open(path) as store:
+        store.save(pair(run, 0, "x" * 1_000_000, "\x1b" * 1_000_000, ""))
+    text = conversation(stored(run, 0), thinking=False).plain
+    assert len(text) < 50_000
+    assert text.count("[980,000 more characters: `localsynth show` prints them all]") == 2
+    assert "\x1b" not in text

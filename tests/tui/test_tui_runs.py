@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from localsynth import paths
+from localsynth.config import GatePlan, Plan, RolePlan
 from localsynth.engine import launch
 from localsynth.engine.lock import hold
 from localsynth.errors import StoreError
@@ -256,3 +258,23 @@ async def test_a_passing_fault_is_not_worth_a_word(path: Path, run: str, monkeyp
         await settle(pilot)
         assert len(notices(app)) == 1
         monkeypatch.setattr(Reader, "open", rightly)
+
+
+@pytest.mark.slow
+async def test_a_real_run_is_started_and_followed_to_its_end(path: Path) -> None:
+    scripted = RolePlan(backend="scripted")
+    plan = Plan(target=3, seed=5, ask=scripted, answer=scripted, gate=GatePlan(near_duplicates=False))
+    run = launch.create(path, plan)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        assert "1  created" in shown(app)
+        await press(pilot, "s")
+        async with asyncio.timeout(120):
+            while app.screen.run_in_hand.state != "finished":
+                assert app.screen.run_in_hand.state in {"created", "starting", "running"}
+                await pilot.pause(0.1)
+        assert "3/3" in shown(app)
+        await press(pilot, "r", "a")
+    with Reader.open(path) as reader:
+        assert reader.review_counts(run) == {"accept": 1}

@@ -35,7 +35,7 @@ class ReviewScreen(BrowsingScreen):
 
     CSS_PATH = "review.tcss"
     TITLE = "Review"
-    HELP = "✓ kept   ✗ rejected   … being written   ! failed   • by you. Accepting keeps what a rule had rejected."
+    HELP = "✓ kept   ✗ rejected   … unfinished   ! failed   • by you. Accepting keeps what a rule had rejected."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "judge('accept')", "Accept", id="review.accept", tooltip="Keep this row, go to the next"),
         Binding("x", "judge('reject')", "Reject", id="review.reject", tooltip="Reject this row, go to the next"),
@@ -83,7 +83,7 @@ class ReviewScreen(BrowsingScreen):
         if row is None:
             return
         if row.state != "done":
-            self.ui.say("This row failed." if row.state == "failed" else "This row is still being written.")
+            self.ui.say("This row failed." if row.state == "failed" else "This row waits for its answer.")
             return
         self._given.append(_Given(row.run, row.index, restoring(row)))
         self._give(verdict_on(row, verdict))
@@ -105,7 +105,9 @@ class ReviewScreen(BrowsingScreen):
         if message.error is not None:
             self._given = [given for given in self._given if given.before.sample != sample]
             self.ui.complain(LocalsynthError(f"not saved: {message.error.message}", message.error.hint))
-        self.reread()
+            self.reread()
+        else:
+            self.written()
 
     def _give(self, review: Review) -> None:
         assert self._verdicts is not None

@@ -38,7 +38,8 @@ def _verdict(row: SampleRow) -> Iterator[Part]:
         yield ("FAILED", "bold $text-error")
         yield f" {one_line(row.error or '', 300)}"
     elif row.state != "done":
-        yield ("BEING WRITTEN", "bold $text-warning")
+        yield ("UNFINISHED", "bold $text-warning")
+        yield ("  waits for its answer", "dim")
     elif row.by == "review":
         yield ("ACCEPTED", "bold $text-success") if row.kept else ("REJECTED", "bold $text-error")
         yield " by you"
