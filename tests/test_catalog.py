@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
+
 from localsynth import catalog, paths
 from localsynth.catalog import hardware, local, resolving
 from localsynth.errors import MissingPackage, ModelError, NotFound, PlanError

@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+
 from localsynth import catalog, paths
 from localsynth.catalog import pulling
 from localsynth.errors import ModelError, NotFound

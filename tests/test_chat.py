@@ -12,16 +12,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from chat_templates import FAMILIES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jinja2 import nodes
 from jinja2.ext import Extension
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from localsynth.chat import DEFAULT, ChatFormat, derive, describe
 from localsynth.errors import DataError, TemplateRefused
 from localsynth.records import SpecialTokens
-
-from chat_templates import FAMILIES
 
 DAY = dt.date(2025, 1, 2)
 TOKENS = SpecialTokens(bos="<s>", eos="</s>")

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pytest
+
 from localsynth.chat import derive
 from localsynth.chat.limits import MAX_SOURCE, spending
 from localsynth.chat.template import Script, compile_template

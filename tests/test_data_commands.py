@@ -9,6 +9,7 @@ import sys
 
 import pytest
 import yaml
+
 from localsynth.cli import data, import_rows
 from localsynth.cli.main import main
 from localsynth.export import formats

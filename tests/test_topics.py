@@ -6,6 +6,7 @@ import hashlib
 import re
 
 import pytest
+
 from localsynth.errors import NotFound, PlanError
 from localsynth.methods.topics import find_topic, parse_topics, topics
 

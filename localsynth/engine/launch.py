@@ -12,7 +12,7 @@ from pathlib import Path
 from localsynth import paths
 from localsynth.config import Plan, plan_data
 from localsynth.engine.lock import holder
-from localsynth.errors import StoreBusy, StoreError
+from localsynth.errors import NotFound, StoreBusy, StoreError
 from localsynth.store.queries import Reader
 from localsynth.store.rows import RunRow, Verb
 from localsynth.store.store import Store
@@ -92,6 +92,14 @@ def log_tail(store: Path, run: str, lines: int = 3) -> list[str]:
 
 
 def newest(store: Path, name: str | None) -> RunRow:
-    """The run of this name, the newest without one."""
+    """The run of this name; without one the newest that generates. NotFound when there is none, or it is an import."""
     with Reader.open(store) as reader:
-        return reader.run(name)
+        if name is None:
+            generating = [row for row in reader.runs() if row.method != "import"]
+            return generating[-1] if generating else reader.run(None)
+        row = reader.run(name)
+    if row.method == "import":
+        raise NotFound(
+            f"run {row.number} is an import: there is nothing to run", "import the rest: localsynth import FILE"
+        )
+    return row

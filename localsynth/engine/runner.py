@@ -14,6 +14,7 @@ from pathlib import Path
 from localsynth.config import Plan, plan_from
 from localsynth.engine.context import LiveText, Services
 from localsynth.engine.corpus import Corpus
+from localsynth.engine.launch import newest
 from localsynth.engine.lock import hold
 from localsynth.engine.monitor import Monitor
 from localsynth.engine.pipeline import Methods, Pipeline
@@ -39,10 +40,10 @@ def run(store: Path, name: str | None, narrate: Narrator | None = None) -> tuple
     """Carry a run out in this process, from wherever it stands; its state at the end, and why it is not finished.
 
     StoreBusy when another live process is at work on this store. Any other LocalsynthError is written into the run
-    before it is raised. `narrate` is called with the progress every few seconds. SIGINT and SIGTERM drain the run, a second one cancels it; nothing committed is lost.
+    before it is raised. `narrate` is called with the progress every few seconds. SIGINT and SIGTERM drain the run, a
+    second one cancels it; nothing committed is lost.
     """
-    with Reader.open(store) as reader:
-        row = reader.run(name)
+    row = newest(store, name)
     with hold(store, row.id):
         return asyncio.run(_Runner(store, row, narrate).run())
 

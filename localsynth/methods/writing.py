@@ -36,4 +36,3 @@ async def write(
     completion = await ctx.generate(role, request)
     thinking, text = fmt.split_thinking(completion.text) if role == "answer" else (None, completion.text)
     return Written(text, thinking, completion, sampling, seed, ctx.model(role))
-

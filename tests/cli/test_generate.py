@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from localsynth.engine.lock import hold
 
 SCRIPTED = ("--backend", "scripted", "--no-near-duplicates")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder, starter_encoder
 from localsynth.embedding.index import NearestIndex
 from localsynth.errors import ModelError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+
 from localsynth.export import CardModel, CardRun, CardSource, ExportRow
 from localsynth.records import Sampling
 

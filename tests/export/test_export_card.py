@@ -6,6 +6,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+
 from localsynth.export import CardModel, CardRun, CardSource, export
 from localsynth.export.card import code, licence, quoted
 

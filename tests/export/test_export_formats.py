@@ -7,6 +7,7 @@ import json
 import os
 
 import pytest
+
 from localsynth.errors import DataError, MissingPackage
 from localsynth.export import export, find, formats
 

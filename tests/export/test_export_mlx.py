@@ -8,6 +8,7 @@ import sys
 from importlib.util import find_spec
 
 import pytest
+
 from localsynth.export import export
 
 pytestmark = pytest.mark.skipif(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from localsynth.export import export, find, formats
 
 datasets = pytest.importorskip("datasets", reason="the datasets library is not installed")

@@ -7,6 +7,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from localsynth.errors import DataError
 from localsynth.export import export
 from localsynth.export.split import Clusters, assign

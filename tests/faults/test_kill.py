@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from localsynth.config import plan_from
 from localsynth.engine import launch
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from localsynth.filters.duplicates import instruction_key
 from localsynth.filters.findings import rejection
 from localsynth.filters.gate import check_answer, check_instruction

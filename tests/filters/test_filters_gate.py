@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+
 from localsynth.filters.findings import EXCERPT_CHARACTERS, rejection
 from localsynth.filters.gate import check_answer, check_instruction
 from localsynth.filters.sanitize import sanitize

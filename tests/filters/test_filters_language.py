@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from localsynth.filters.language import CHARACTERS, WORDS, guess_language, lacks_language, length_of, measure
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+
 from localsynth.embedding.encoders import CharNgramEncoder, Coverage
 from localsynth.embedding.index import NearestIndex
 from localsynth.filters.neighbours import NearDuplicates

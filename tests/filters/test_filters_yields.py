@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from localsynth.filters.yields import YieldReport, assess, two_proportion, wilson
 
 CONTROL = ("<|im_start|>", "<|im_end|>")

@@ -11,6 +11,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+
 from localsynth.errors import DataError
 from localsynth.importing import locate
 from localsynth.importing.hub import choose

@@ -7,6 +7,7 @@ import json
 import tracemalloc
 
 import pytest
+
 from localsynth.errors import DataError, MissingPackage
 from localsynth.importing import BadLine, ImportedRow, instructions, locate, read
 

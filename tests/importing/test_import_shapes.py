@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from localsynth.importing import BadLine, read
 from localsynth.importing.base import Unfit, UnknownShape
 from localsynth.importing.shapes import parse

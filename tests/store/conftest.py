@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
 from localsynth.records import Sample, Sampling, Score, Turn
 from localsynth.store import EventRow, Row, Store
 

@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
+
 from localsynth.errors import StoreError
 from localsynth.store import Reader, Store, migrations
 from localsynth.store import store as store_module

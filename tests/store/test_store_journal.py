@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import pytest
+
 from localsynth.errors import NotFound, StoreError
 from localsynth.records import Sample, sample_id
 from localsynth.store import EventRow, Journal, Reader, Store

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from localsynth.errors import NotFound
 from localsynth.records import Review, Sample, Score, Turn, sample_id
 from localsynth.store import Counts, Reader, Store

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from localsynth.records import Sample, Turn, sample_id
 from localsynth.store import Reader, Store
 

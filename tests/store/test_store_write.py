@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from localsynth.errors import NotFound
 from localsynth.records import Candidate, Embedding, Neighbour, Pair, Review, Sample, Sampling, Score, Turn, sample_id
 from localsynth.store import EventRow, InstructionKey, Reader, Store

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tui_stage import fill
+
 from localsynth.records import Sample
 from localsynth.store import Reader, SampleRow, Store
-from tui_stage import fill
 
 
 @pytest.fixture

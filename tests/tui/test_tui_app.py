@@ -7,6 +7,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from textual.binding import Binding
+from textual.widgets import Input
+from tui_stage import fill, press, settle, shown
+
 from localsynth.cli.ui import ui
 from localsynth.engine.lock import hold
 from localsynth.store import Store
@@ -21,9 +25,6 @@ from localsynth.tui.screens.runs import RunsScreen, RunTable
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.wording import duration, moment, progress_bar, span
-from textual.binding import Binding
-from textual.widgets import Input
-from tui_stage import fill, press, settle, shown
 
 KEYED = (LocalsynthApp, ControlScreen, RunsScreen, RunTable, MonitorScreen, ReviewScreen, SampleList, ConversationPane)
 

@@ -4,13 +4,14 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+from tui_stage import MARKUP, fill, press, settle, shown
+
 from localsynth.engine import launch
 from localsynth.engine.lock import hold
 from localsynth.events import Progress
 from localsynth.store import EventRow, Reader, Store
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.watching import Watcher
-from tui_stage import MARKUP, fill, press, settle, shown
 
 
 async def test_a_past_run_shows_its_figures(path: Path, run: str) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tui_stage import ESCAPES, MARKUP, PAIRS, fill, notices, pair, press, settle, shown
+
 from localsynth.engine.lock import hold
 from localsynth.errors import StoreError
 from localsynth.records import Review, Sample, Turn
@@ -13,7 +15,6 @@ from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.widgets.conversation import conversation
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
-from tui_stage import ESCAPES, MARKUP, PAIRS, fill, notices, pair, press, settle, shown
 
 Verdicts = Callable[[str, int], list[str]]
 Stored = Callable[[str, int], SampleRow]
@@ -216,9 +217,7 @@ async def test_a_long_run_is_read_by_windows(path: Path, long_run: str, reviews:
         await settle(pilot)
         await press(pilot, "3")
         assert len(listed(app)) == pages.PAGE
-        for _ in range(90):
-            await pilot.press("j")
-        await settle(pilot)
+        await press(pilot, *["ctrl+d"] * 9)
         assert cursor(app) == 90
         assert listed(app) == list(range(200))
         await press(pilot, "G")

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tui_stage import fill, notices, press, settle, shown
+
 from localsynth import paths
 from localsynth.config import GatePlan, Plan, RolePlan
 from localsynth.engine import launch
@@ -13,7 +15,6 @@ from localsynth.engine.lock import hold
 from localsynth.errors import StoreError
 from localsynth.store import Reader, Store
 from localsynth.tui.app import LocalsynthApp
-from tui_stage import fill, notices, press, settle, shown
 
 
 @pytest.fixture

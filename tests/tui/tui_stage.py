@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 
+from textual.app import App
+from textual.pilot import Pilot
+
 from localsynth.events import Progress
 from localsynth.records import Neighbour, Sample, Sampling, Score, Turn
 from localsynth.store import EventRow, Row, Store
 from localsynth.tui.app import LocalsynthApp
-from textual.pilot import Pilot
 
 ASKING = Sampling(temperature=1.0, top_p=0.995, max_tokens=512)
 MARKUP = "Write [red]x[/red] and [@click=app.quit]quit[/], then [/] or $text-error."
@@ -80,11 +82,14 @@ async def settle(pilot: Pilot[None]) -> None:
     """Wait until nothing is being read or saved any more, and what came of it is on the screen."""
     calm = 0
     async with asyncio.timeout(20):
-        while calm < 3:
+        while calm < 2:  # an answer may ask for more
             await pilot.pause()
-            screen = pilot.app.screen_stack[0]
-            busy = screen._busy or getattr(screen, "pending", None) or len(pilot.app.workers._workers)
-            calm = 0 if busy else calm + 1
+            calm = 0 if _at_work(pilot.app) else calm + 1
+
+
+def _at_work(app: App[None]) -> bool:
+    screen = app.screen_stack[0]
+    return bool(screen._busy or getattr(screen, "pending", None) or len(app.workers))
 
 
 async def press(pilot: Pilot[None], *keys: str) -> None:
