@@ -269,6 +269,9 @@ class _Worker:
                 job.prompt_tokens = decoder.add(uid, job.request)
             except BackendError as error:
                 news.append((job, error, ""))
+            except Exception as error:
+                why = f"the decoder refused the request: {error or type(error).__name__}"
+                news.append((job, BackendError(why, "change the prompt or the sampling"), ""))
             else:
                 self._live[uid] = job
 

@@ -220,7 +220,7 @@ async def test_files_that_are_no_model(tmp_path: Path):
 
 @pytest.mark.starter
 async def test_a_truncated_file_is_told_at_any_length(starter: Path, tmp_path: Path):
-    data = starter.read_bytes()
+    data = await asyncio.to_thread(starter.read_bytes)
     for length in (100, 5000, 1_000_000, 3_000_000, len(data) // 2, len(data) - 1):
         error = await refused(write(tmp_path / "cut.gguf", data[:length]))
         assert "not whole" in error.message

@@ -65,6 +65,16 @@ async def test_an_error_in_one_request_leaves_the_others():
     assert (done[2].message, done[2].hint, done[2].retryable) == (fault.message, fault.hint, True)
 
 
+async def test_a_request_that_the_decoder_cannot_take_fails_alone():
+    def write(one: Request) -> str:
+        return str(1 / (one.seed - 1))
+
+    async with opened(ScriptedBackend(2, Script(write=write))) as backend:
+        done = await asyncio.gather(*(backend.generate(request(seed)) for seed in range(3)), return_exceptions=True)
+    assert [isinstance(one, BackendError) for one in done] == [False, True, False]
+    assert not done[1].retryable
+
+
 async def test_a_decoder_that_dies_fails_all_that_wait_and_is_loaded_again():
     async with opened(ScriptedBackend(2, Script(faults={1: RuntimeError("out of memory")}))) as backend:
         done = await asyncio.gather(*(backend.generate(request(seed)) for seed in range(5)), return_exceptions=True)

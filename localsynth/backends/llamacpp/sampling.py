@@ -66,7 +66,7 @@ class Sampler:
         """Free the chain."""
         self._llama.llama_sampler_free(self._chain)
 
-    def _add(self, sampler: int) -> None:
+    def _add(self, sampler: Any) -> None:
         self._llama.llama_sampler_chain_add(self._chain, sampler)
 
     def _add_random(self, sampling: Sampling, seed: int) -> None:
@@ -82,10 +82,10 @@ class Sampler:
         # The seed that llama.cpp would replace gives way to a fixed one.
         self._add(llama.llama_sampler_init_dist(seed if seed != _RANDOM_SEED else 0x9E3779B9))
 
-    def _bias(self, avoided: tuple[int, ...], n_vocab: int) -> int:
+    def _bias(self, avoided: tuple[int, ...], n_vocab: int) -> Any:
         kind = self._llama.llama_logit_bias
         biases = (kind * len(avoided))(*(kind(token, float("-inf")) for token in avoided))
-        return int(self._llama.llama_sampler_init_logit_bias(n_vocab, len(avoided), biases))
+        return self._llama.llama_sampler_init_logit_bias(n_vocab, len(avoided), biases)
 
 
 def logprob(logits: Logits, token: int) -> float:
