@@ -38,6 +38,7 @@ _FILE_TYPES = {
     29: "IQ2_M", 30: "IQ4_XS", 31: "IQ1_M", 32: "BF16", 36: "TQ1_0", 37: "TQ2_0", 38: "MXFP4_MOE",
 }  # fmt: skip
 _CONTROL, _USER_DEFINED = 3, 4
+_BPE_WITH_BOS = frozenset({"llama3", "llama-v3", "llama-bpe", "falcon3", "falcon-h1", "pixtral", "lfm2", "tekken"})
 _LONGEST = 1 << 26  # no name, text or list of a real file comes near; a broken length would ask for all memory
 
 
@@ -233,8 +234,9 @@ def _special_tokens(values: Mapping[str, Any], texts: list[str]) -> SpecialToken
         return texts[number] if isinstance(number, int) and 0 <= number < len(texts) else ""
 
     ends = [values.get(f"tokenizer.ggml.{key}_token_id") for key in ("eos", "eot", "eom")]
-    # Vocabularies of sentence pieces have always added their BOS where the file does not say.
-    adds = values.get("tokenizer.ggml.add_bos_token", values.get("tokenizer.ggml.model") == "llama")
+    # Where the file does not say, llama.cpp adds a BOS for sentence pieces and for these kinds of BPE.
+    usual = values.get("tokenizer.ggml.model") == "llama" or values.get("tokenizer.ggml.pre") in _BPE_WITH_BOS
+    adds = values.get("tokenizer.ggml.add_bos_token", usual)
     return SpecialTokens(
         bos=text_of("bos"),
         eos=text_of("eos"),

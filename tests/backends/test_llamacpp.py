@@ -137,7 +137,9 @@ def test_exactly_one_bos_on_token_ids(shared_data: Path, name: str):
         special = vocabulary.special_tokens()
         facts = read_facts(path).tokens
         assert (special.bos, special.eos, special.add_bos) == (facts.bos, facts.eos, facts.add_bos)
-        assert special.control.keys() == facts.control.keys()
+        # llama.cpp also takes some plain tokens that end a text elsewhere, such as </s>, for control tokens.
+        assert special.control.keys() - facts.control.keys() <= {"</s>"}
+        assert facts.control.keys() <= special.control.keys()
         bos = special.control.get(special.bos)
         if bos is not None:
             assert vocabulary.tokenize(special.bos + "Hello there").count(bos) == 1
