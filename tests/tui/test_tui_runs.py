@@ -124,6 +124,7 @@ async def test_controls_reach_the_store(path: Path) -> None:
     app = LocalsynthApp(path)
     with hold(path, run):
         async with app.run_test() as pilot:
+            await settle(pilot)
             await press(pilot, "p")
             assert controls(path, run) == ["pause"]
             with Store.open(path) as store:
