@@ -15,6 +15,9 @@ warnings.simplefilter("ignore")
 
 
 def main() -> None:
+    from peer_llama import without_extra_buffers
+
+    without_extra_buffers()
     from distilabel.models.llms import LlamaCppLLM
     from distilabel.steps.tasks import MagpieGenerator
 

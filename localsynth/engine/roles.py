@@ -15,6 +15,10 @@ from localsynth.errors import ModelError
 from localsynth.methods.base import ModelRole
 
 
+_TEMPLATE_TOKENS = 256  # headers, a default system turn
+_LONGEST_IMPORT = 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A backend that a role uses, and its formats by system prompt."""
@@ -119,6 +123,17 @@ def build_backend(role: RolePlan, plan: Plan) -> Backend:
         )
     machine = plan.machine
     settings = LlamaCppSettings(
-        slots=machine.slots, context=machine.context, threads=machine.threads, gpu_layers=machine.gpu_layers
+        slots=machine.slots,
+        context=machine.context or _context(plan),
+        threads=machine.threads,
+        gpu_layers=machine.gpu_layers,
     )
     return LlamaCppBackend(found.path, settings, name=found.card.id if found.card else found.path.stem)
+
+
+def _context(plan: Plan) -> int:
+    """Tokens that a whole conversation of this plan may take: every slot holds the memory for them."""
+    turn = sum(max(entry.max_tokens for entry in role.sampling) for role in (plan.ask, plan.answer))
+    prompts = [len(system.text) // 2 for system in plan.systems]
+    room = _LONGEST_IMPORT if plan.method == "imported" else 0
+    return _TEMPLATE_TOKENS + max(prompts, default=0) + plan.turns * turn + room

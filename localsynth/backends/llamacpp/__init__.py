@@ -14,17 +14,18 @@ from localsynth.backends.gguf import read_facts, read_tensors
 from localsynth.backends.llamacpp.settings import LlamaCppSettings
 from localsynth.backends.stepped import Decoder, SteppedBackend
 
-__all__ = ["LlamaCppBackend", "LlamaCppSettings"]
+__all__ = ["LlamaCppBackend", "LlamaCppSettings", "load_decoder"]
 
 
 class LlamaCppBackend(SteppedBackend):
     """A GGUF file, loaded by `open`. ModelError for a file that cannot be used, MissingPackage without llama_cpp."""
 
     def __init__(self, path: Path, settings: LlamaCppSettings | None = None, *, name: str | None = None) -> None:
-        super().__init__(lambda: _load(path, settings or LlamaCppSettings(), name or path.stem))
+        super().__init__(lambda: load_decoder(path, settings or LlamaCppSettings(), name or path.stem))
 
 
-def _load(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
+def load_decoder(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
+    """Load a model and make its slots, on the thread that is to use them; errors as for LlamaCppBackend."""
     facts = read_facts(path)
     from localsynth.backends.llamacpp import library
     from localsynth.backends.llamacpp.decoder import LlamaCppDecoder

@@ -48,7 +48,7 @@ class LlamaCppDecoder:
         self._llama: Any = library()
         self.info = info
         self._model, self._vocabulary, self._chunk = model, vocabulary, settings.batch
-        self._context = _make_context(self._llama, model, settings)
+        self._context = make_context(self._llama, model, settings)
         recurrent = self._llama.llama_model_is_recurrent(model) or self._llama.llama_model_is_hybrid(model)
         self._cells = Cells(self._context, settings.slots, exact=info.exact_replay, partial=not recurrent)
         self._batch = Batch(max(settings.batch, settings.slots))
@@ -71,7 +71,7 @@ class LlamaCppDecoder:
                 "ask for fewer tokens, shorten the prompt, or give each slot more context",
             )
         avoided = self._vocabulary.avoided(sampling.avoid_first) if sampling.avoid_first else ()
-        sampler = Sampler(sampling, request.seed, avoided, self._vocabulary.size)
+        sampler = Sampler(sampling, request.seed, avoided)
         slot = self._cells.take(prompt)
         stops = self._ends.union(request.stop_ids)
         row = _Row(uid, prompt, sampler, stops, sampling.max_tokens, request.logprobs, slot)
@@ -101,18 +101,17 @@ class LlamaCppDecoder:
         else:
             return steps
         self._check(code)
-        for number, row in enumerate(rows):
+        for row, logits in zip(rows, self._logits(len(rows)), strict=True):
             row.slot.tokens.append(row.token)
-            logits = self._logits(number) if row.logprobs else None
-            steps.append(self._advance(row, row.sampler.next(self._context, number), logits))
+            steps.append(self._advance(row, logits))
         return steps
 
     def remove(self, uid: int) -> None:
         """Free the slot of a row."""
-        row = self._rows.pop(uid)
+        row = self._rows[uid]
         if row in self._joining:
             self._joining.remove(row)
-        self._end(row)
+        self._free(uid)
 
     def close(self) -> None:
         """Free everything, the model included."""
@@ -130,9 +129,9 @@ class LlamaCppDecoder:
             self._cells.keep(slot, max(0, min(len(slot.tokens), len(row.prompt) - 2)))
             if not self._read(row):
                 return self._fail(row, "there is no room for the prompt")
-            known = self._logits(-1).copy()
+            known = self._logits(1)[0].copy()
             self._remember(row.prompt, known)
-        return self._advance(row, row.sampler.first(known), known if row.logprobs else None)
+        return self._advance(row, known)
 
     def _read(self, row: _Row) -> bool:
         slot, end = row.slot, len(row.prompt)
@@ -149,25 +148,30 @@ class LlamaCppDecoder:
         slot.sure = end
         return True
 
-    def _advance(self, row: _Row, token: int, logits: Logits | None) -> Step:
-        values = (logprob(logits, token),) if logits is not None else ()
+    def _advance(self, row: _Row, logits: Logits) -> Step:
+        """Draw the next token of a row."""
+        try:
+            token = row.sampler.draw(logits)
+        except BackendError as error:
+            self._free(row.uid)
+            return Step(row.uid, error=error)
+        values = (logprob(logits, token),) if row.logprobs else ()
         row.left -= 1
         if token in row.stops:
-            self._end(self._rows.pop(row.uid))
+            self._free(row.uid)
             return Step(row.uid, finish="stop", stopped_by=token, logprobs=values)
         row.token = token
         if row.left <= 0:
-            self._end(self._rows.pop(row.uid))
+            self._free(row.uid)
             return Step(row.uid, self._vocabulary.piece(token), finish="length", logprobs=values)
         return Step(row.uid, self._vocabulary.piece(token), logprobs=values)
 
     def _fail(self, row: _Row, why: str) -> Step:
-        self._end(self._rows.pop(row.uid))
+        self._free(row.uid)
         return Step(row.uid, error=BackendError(why, "use fewer slots or less context", retryable=True))
 
-    def _end(self, row: _Row) -> None:
-        row.sampler.close()
-        self._cells.free(row.slot)
+    def _free(self, uid: int) -> None:
+        self._cells.free(self._rows.pop(uid).slot)
 
     def _close_gap(self) -> None:
         gap = self._cells.hole()
@@ -187,16 +191,18 @@ class LlamaCppDecoder:
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 
-    def _logits(self, number: int) -> Logits:
-        pointer = self._llama.llama_get_logits_ith(self._context, number)
-        return np.ctypeslib.as_array(pointer, (self._vocabulary.size,))
+    def _logits(self, rows: int) -> Logits:
+        """What the last decode computed: one row for each token of the batch that wanted logits, in order."""
+        pointer = self._llama.llama_get_logits(self._context)
+        return np.ctypeslib.as_array(pointer, (rows, self._vocabulary.size))
 
     def _check(self, code: int) -> None:
         if code != 0:
             raise RuntimeError(f"llama_decode returned {code}: {last_words()}")
 
 
-def _make_context(llama: Any, model: int, settings: LlamaCppSettings) -> int:
+def make_context(llama: Any, model: int, settings: LlamaCppSettings) -> int:
+    """A context for the slots of `settings`; frees the model when there is no room for it."""
     params = llama.llama_context_default_params()
     on_cpu = settings.gpu_layers == 0
     params.n_ctx = settings.context * settings.slots

@@ -28,7 +28,7 @@ class LlamaCppSettings:
 def resolve(asked: LlamaCppSettings, facts: GgufFacts, *, gpu: bool) -> LlamaCppSettings:
     """Settings with nothing left open. ModelError when not even one slot fits into memory."""
     trained = facts.context or _CONTEXT
-    context = asked.context or min(_CONTEXT, trained)
+    context = min(asked.context or _CONTEXT, trained)
     context = -(-context // _ROUND) * _ROUND
     gpu_layers = asked.gpu_layers if asked.gpu_layers >= 0 else (999 if gpu else 0)
     slots = asked.slots or _fitting_slots(facts, context, on_gpu=gpu_layers > 0)
