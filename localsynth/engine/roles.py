@@ -14,7 +14,6 @@ from localsynth.config import Plan, RolePlan
 from localsynth.errors import ModelError
 from localsynth.methods.base import ModelRole
 
-
 _TEMPLATE_TOKENS = 256  # headers, a default system turn
 _LONGEST_IMPORT = 1024
 
