@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import difflib
+import functools
 import math
 import tomllib
 from collections.abc import Mapping
@@ -34,7 +35,13 @@ class WeightedSampling(Sampling):
 
     def plain(self) -> Sampling:
         """The sampling without its weight."""
-        return Sampling(**{f.name: getattr(self, f.name) for f in dataclasses.fields(Sampling)})
+        return _plain(self)
+
+
+@functools.lru_cache(maxsize=256)
+def _plain(entry: WeightedSampling) -> Sampling:
+    """A run draws from a handful of entries, once for every turn."""
+    return Sampling(**{f.name: getattr(entry, f.name) for f in dataclasses.fields(Sampling)})
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
@@ -13,6 +14,7 @@ SampleState = Literal["asked", "ready", "done", "failed"]
 RunState = Literal["created", "running", "paused", "stopped", "finished", "failed"]
 
 _INDEX_BITS, _ATTEMPT_BITS, _RUN_BITS = 32, 4, 27
+LAST_ATTEMPT = (1 << _ATTEMPT_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,9 +205,19 @@ def sample_id(run: str, index: int, attempt: int = 0) -> int:
     """The 63-bit id of a sample: run hash, index, attempt; rows of one run lie together in the file's order."""
     if not (0 <= index < 1 << _INDEX_BITS and 0 <= attempt < 1 << _ATTEMPT_BITS):
         raise ValueError(f"sample {index}.{attempt} is out of range")
+    return (_group(run) << (_INDEX_BITS + _ATTEMPT_BITS)) | (index << _ATTEMPT_BITS) | attempt
+
+
+def sample_place(sample: int) -> tuple[int, int, int]:
+    """The inverse of `sample_id`: (a number that all samples of the run share, index, attempt)."""
+    rest = sample & ((1 << (_INDEX_BITS + _ATTEMPT_BITS)) - 1)
+    return sample >> (_INDEX_BITS + _ATTEMPT_BITS), rest >> _ATTEMPT_BITS, rest & ((1 << _ATTEMPT_BITS) - 1)
+
+
+@lru_cache(maxsize=64)
+def _group(run: str) -> int:
     digest = hashlib.blake2b(run.encode(), digest_size=8).digest()
-    group = int.from_bytes(digest, "big") & ((1 << _RUN_BITS) - 1)
-    return (group << (_INDEX_BITS + _ATTEMPT_BITS)) | (index << _ATTEMPT_BITS) | attempt
+    return int.from_bytes(digest, "big") & ((1 << _RUN_BITS) - 1)
 
 
 def derive_seed(*parts: int | str) -> int:

@@ -85,6 +85,7 @@ class SampleContext:
             except BackendError as error:
                 if not error.retryable or wait is None:
                     raise
+                self._services.stats.retrying = f"trying again in {wait:g} s: {error.message}"
                 self._services.on_retry(Retried(self.index, error.message, wait))
                 await asyncio.sleep(wait)
             else:

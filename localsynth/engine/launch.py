@@ -6,13 +6,14 @@ import datetime as dt
 import os
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 from localsynth import paths
 from localsynth.config import Plan, plan_data
-from localsynth.engine.lock import holder
-from localsynth.errors import NotFound, StoreBusy, StoreError
+from localsynth.engine.lock import holder, refuse_busy
+from localsynth.errors import NotFound, StoreError
 from localsynth.store.queries import Reader
 from localsynth.store.rows import RunRow, Verb
 from localsynth.store.store import Store
@@ -38,12 +39,7 @@ def start(store: Path, run: str) -> subprocess.Popen[bytes]:
 
     StoreBusy when a live process is at work on the store already.
     """
-    who = holder(store)
-    if who is not None:
-        raise StoreBusy(
-            f"run {who.get('run', '?')} (process {who.get('pid', '?')}) is at work on {store}",
-            "watch it with `localsynth status --watch`, or end it with `localsynth stop`",
-        )
+    refuse_busy(store)
     log = paths.run_log(store, run)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +54,13 @@ def start(store: Path, run: str) -> subprocess.Popen[bytes]:
             )
     except OSError as error:
         raise StoreError(f"cannot start the run: {error}", "free some space, or check the folder's rights") from None
+
+
+def await_start(store: Path, run: str, process: subprocess.Popen[bytes], seconds: float = 30) -> None:
+    """Return when the process has taken the store, or is over: from then on the run can be paused and stopped."""
+    end = time.monotonic() + seconds
+    while process.poll() is None and not alive(store, run) and time.monotonic() < end:
+        time.sleep(0.02)
 
 
 def tell(store: Path, run: str, verb: Verb) -> None:

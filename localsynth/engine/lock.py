@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,17 +22,43 @@ def hold(store: Path, run: str) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StoreError(
-            f"cannot write beside the store: {error}", "choose a store in a writable folder with --store"
-        ) from None
+        raise _unwritable(error) from None
     try:
         if not _lock(descriptor):
             raise _busy(store, _read(path))
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, json.dumps({"pid": os.getpid(), "run": run}).encode())
+        try:
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "run": run}).encode())
+        except OSError as error:
+            raise _unwritable(error) from None
         yield
     finally:
         os.close(descriptor)
+
+
+def refuse_busy(store: Path) -> None:
+    """StoreBusy when a live process is at work on the store."""
+    who = holder(store)
+    if who is not None:
+        raise _busy(store, who)
+
+
+def presence(store: Path) -> Callable[[], None]:
+    """A check that the store is still the file it is now: SQLite writes on into a deleted one without a word."""
+    first = store.stat()
+
+    def there() -> None:
+        try:
+            same = os.path.samestat(first, store.stat())
+        except OSError:
+            same = False
+        if not same:
+            raise StoreError(
+                f"{store} was deleted or replaced while the run was writing to it",
+                "put the file back and type `localsynth resume`, or start a new run",
+            )
+
+    return there
 
 
 def holder(store: Path) -> dict[str, object] | None:
@@ -62,6 +88,12 @@ def _lock(descriptor: int) -> bool:
         else:
             return True
     return False
+
+
+def _unwritable(error: OSError) -> StoreError:
+    return StoreError(
+        f"cannot write beside the store: {error}", "free some space, or choose a writable folder with --store"
+    )
 
 
 def _path(store: Path) -> Path:

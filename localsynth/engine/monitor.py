@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 
 from localsynth.config import Plan
 from localsynth.engine.context import LiveText
 from localsynth.engine.fitness import too_low
 from localsynth.engine.scheduler import Scheduler
-from localsynth.engine.stats import Stats
+from localsynth.engine.stats import SATURATED, Stats
 from localsynth.events import Continued, Draining, Event, Paused, Progress
 from localsynth.store.encode import now
 from localsynth.store.journal import Journal
@@ -21,12 +22,16 @@ from localsynth.store.store import Store
 PERIOD = 0.25
 _NARRATE_EVERY = 5.0
 _FITNESS_TURNS = 64
+STOPPED = "it was told to stop"
 _EXCERPT = 600
 
 
 @dataclass(slots=True)
 class Monitor:
-    """Watches one run. `cancel` ends it at once; `reason` says why it was told to end, "" when it was not."""
+    """Watches one run. `cancel` ends it at once; `reason` says why it was told to end, "" when it was not.
+
+    `there` raises StoreError when the store is gone; controls left before `since` (UTC, ISO 8601) do not count.
+    """
 
     run: str
     slots: int
@@ -38,6 +43,8 @@ class Monitor:
     say: Callable[[Event], None]
     cancel: Callable[[], object]
     narrate: Callable[[Progress], None]
+    there: Callable[[], None]
+    since: str
     reason: str = ""
     cancelled: bool = False
     _narrated: float = field(default_factory=time.monotonic)
@@ -45,7 +52,9 @@ class Monitor:
     async def watch(self) -> None:
         """Go on until cancelled. An error of the store ends the run."""
         while True:
-            for control in await self.journal.call(self._exchange):
+            # The figures belong to this loop: the writer's thread gets them as plain data.
+            told = partial(self._exchange, asdict(self.progress(self._state)))
+            for control in await self.journal.call(told):
                 self.obey(control.verb)
             self._check_limits()
             if time.monotonic() >= self._narrated + _NARRATE_EVERY:
@@ -62,9 +71,9 @@ class Monitor:
             self.scheduler.pause(False)
             self.say(Continued())
         elif verb == "drain":
-            self.drain("stopped")
+            self.drain(STOPPED)
         elif verb == "cancel":
-            self.reason, self.cancelled = self.reason or "cancelled", True
+            self.reason, self.cancelled = self.reason or STOPPED, True
             self.cancel()
 
     def drain(self, reason: str) -> None:
@@ -99,14 +108,25 @@ class Monitor:
             live=self.live.text[-_EXCERPT:],
             last_instruction=stats.last_instruction[:_EXCERPT],
             last_response=stats.last_response[:_EXCERPT],
-            note=self.reason,
+            note=self.reason or self._alarm,
         )
 
-    def _exchange(self, store: Store) -> list[Control]:
-        state = self._state
-        store.set_progress(self.run, asdict(self.progress(state)))
-        store.update_run(self.run, heartbeat=now(), state="paused" if state == "paused" else "running")
-        return store.take_controls(self.run)
+    @property
+    def _alarm(self) -> str:
+        """What a person should know of a run that goes on."""
+        if self.stats.retrying:
+            return self.stats.retrying
+        share = self.stats.duplicate_rate
+        if share is not None and share >= SATURATED:
+            return f"{share:.0%} of the last questions were duplicates: more topics or a higher temperature would help"
+        return ""
+
+    def _exchange(self, progress: Mapping[str, object], store: Store) -> list[Control]:
+        self.there()
+        store.set_progress(self.run, progress)
+        store.update_run(self.run, heartbeat=now(), state="paused" if progress["state"] == "paused" else "running")
+        # What was left for a process that has gone is no word to this one.
+        return [control for control in store.take_controls(self.run) if control.created >= self.since]
 
     @property
     def _state(self) -> str:
@@ -120,10 +140,11 @@ class Monitor:
             self.drain(f"the limit of {limits.tokens} tokens is reached")
         if self._unfit():
             self.drain(
-                f"only {stats.usable} of {stats.asked} questions are usable: see `localsynth doctor`, or --force"
+                f"only {stats.usable} of {stats.tried} questions are usable: ask `localsynth doctor` why, "
+                "or start a new run with --force"
             )
 
     def _unfit(self) -> bool:
-        if self.plan.method != "magpie" or self.plan.force or self.stats.asked < _FITNESS_TURNS:
+        if self.plan.method != "magpie" or self.plan.force or self.stats.tried < _FITNESS_TURNS:
             return False
-        return too_low(self.stats.usable, self.stats.asked)
+        return too_low(self.stats.usable, self.stats.tried)

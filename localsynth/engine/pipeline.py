@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from localsynth.engine.context import SampleContext, Services
 from localsynth.engine.corpus import Corpus, Decision
-from localsynth.engine.stats import DUPLICATE_WINDOW
+from localsynth.engine.stats import SATURATED
 from localsynth.engine.turns import Cleaner, Conversation, turn_row
 from localsynth.errors import BackendError, ContextOverflow
 from localsynth.events import Event, Saturated, WaveDecided
-from localsynth.filters.findings import rejection
+from localsynth.filters.findings import Finding, rejection
 from localsynth.filters.sanitize import Cleaned
 from localsynth.methods.base import AnswerMethod, Draft, FollowUps, PromptMethod, Written
-from localsynth.records import Sample, SampleState, Score
+from localsynth.records import Sample, SampleState, Score, sample_id
 from localsynth.store.journal import Journal
 from localsynth.store.store import Row
 
 _FOLLOW_UP_ATTEMPTS = 3
-_SATURATED = 0.5
 _ROWS_WAITING = 20_000  # a disk that is slower than the models must not fill the memory
 
 
@@ -67,10 +66,9 @@ class Pipeline:
         try:
             draft = await self.methods.prompts.propose(ctx)
         except BackendError as error:
-            self._fail(ctx, error)
+            self._fail(Sample(self.run, index, ctx.attempt), "instruction", error)
             return False
         self.failures = 0
-        self.services.stats.asked += 1
         cleaned, findings = self.cleaner.instruction(draft.written, ())
         rejected = rejection(findings)
         sample = self._sample(ctx, draft, "done" if rejected else "asked")
@@ -80,17 +78,17 @@ class Pipeline:
         rows.append(turn_row(sample.id, self._offset(draft), "user", draft.written, cleaned))
         rows.extend(finding.score(sample.id, "instruction") for finding in findings)
         self.journal.put(*rows)
+        self.services.stats.ask(usable=rejected is None)
         if rejected:
             self.services.stats.reject(f"instruction.{rejected.rule}", saved=True)
             return False
-        self.services.stats.usable += 1
         self.open[index] = Open(draft, cleaned.text, ctx.attempt)
         return True
 
     async def decide(self, indices: Sequence[int]) -> list[bool]:
         """Apply the corpus rules to a wave, in index order."""
         items = [self.open[index] for index in indices]
-        ids = [self._id(index, item) for index, item in zip(indices, items, strict=True)]
+        ids = [sample_id(self.run, index, item.attempt) for index, item in zip(indices, items, strict=True)]
         decisions = await asyncio.to_thread(self.corpus.decide, ids, [item.question for item in items])
         rules: dict[str, int] = {}
         for index, item, decision in zip(indices, items, decisions, strict=True):
@@ -105,16 +103,17 @@ class Pipeline:
         """Write the answers, and the later turns where the plan wants them; True when the sample is kept."""
         item = self.open.pop(index)
         ctx = SampleContext(self.services, index, item.attempt)
-        talk = Conversation(self._id(index, item), item.draft.with_question(item.question), self._offset(item.draft))
+        sample = self._sample(ctx, item.draft, "done")
+        talk = Conversation(sample.id, item.draft.with_question(item.question), self._offset(item.draft))
         rejected: Score | None = None
         if not self.services.plan.instructions_only:
             try:
                 rejected = await self._converse(ctx, item.draft, talk)
             except BackendError as error:
-                self._fail(ctx, error, talk.rows)
+                self._fail(sample, "answer", error, talk.rows)
                 return False
         self.failures = 0
-        self.journal.put(*talk.rows, self._sample(ctx, item.draft, "done"))
+        self.journal.put(*talk.rows, sample)
         if rejected is not None:
             self.services.stats.reject(rejected.name, saved=False)
             return False
@@ -143,16 +142,14 @@ class Pipeline:
         for attempt in range(_FOLLOW_UP_ATTEMPTS):
             written = await self.methods.prompts.follow_up(draft, talk.messages, attempt, ctx)
             cleaned, findings = self.cleaner.instruction(written, talk.questions)
-            last = attempt == _FOLLOW_UP_ATTEMPTS - 1
-            if rejection(findings) is None or last:
-                return talk.add("user", written, cleaned, findings)
-        return None
+            if rejection(findings) is None:
+                break
+        return talk.add("user", written, cleaned, findings)
 
     def _note(self, index: int, item: Open, decision: Decision, rules: dict[str, int]) -> None:
-        sample_id = self._id(index, item)
         state: SampleState = "ready" if decision.passed else "done"
         sample = Sample(self.run, index, item.attempt, state, item.draft.operation, detail=item.draft.detail)
-        self.journal.put(sample, *decision.rows(sample_id))
+        self.journal.put(sample, *decision.rows(sample.id))
         rejected = rejection(decision.findings)
         self.services.stats.corpus(duplicate=rejected is not None)
         if rejected is not None:
@@ -162,28 +159,29 @@ class Pipeline:
 
     def _watch_saturation(self) -> None:
         share = self.services.stats.duplicate_rate
-        if share is None or self._saturated:
-            return
-        if share >= _SATURATED:
+        if share is not None and share >= SATURATED and not self._saturated:
             self._saturated = True
-            self.say(Saturated(DUPLICATE_WINDOW, share))
+            self.say(Saturated(self.services.stats.duplicate_window, share))
 
-    def _fail(self, ctx: SampleContext, error: BackendError, rows: Sequence[Row] = ()) -> None:
-        """Note a sample that could not be generated. Raises again when it is no fault of that one sample."""
-        if not isinstance(error, ContextOverflow):
-            self.failures += 1
-            if not error.retryable or self.failures > self.services.roles.slots:
-                raise error
-        self.services.stats.failed += 1
+    def _fail(self, sample: Sample, part: str, error: BackendError, rows: Sequence[Row] = ()) -> None:
+        """Note a sample that could not be generated. Raises again when it is no fault of that one sample.
+
+        A text that does not fit never will: it is rejected, where other failures are tried again by a resume.
+        """
         text = f"{error.message} ({error.hint})" if error.hint else error.message
-        failed = Sample(self.run, ctx.index, ctx.attempt, "failed", error=text)
-        self.journal.put(*rows, failed)
+        if isinstance(error, ContextOverflow):
+            finding = Finding("exceeds_context", passed=False, reason=text)
+            self.journal.put(*rows, replace(sample, state="done"), finding.score(sample.id, part))
+            self.services.stats.reject(f"{part}.{finding.rule}", saved=part == "instruction")
+            return
+        self.failures += 1
+        if not error.retryable or self.failures > self.services.roles.slots:
+            raise error
+        self.services.stats.failed += 1
+        self.journal.put(*rows, replace(sample, state="failed", error=text))
 
     def _sample(self, ctx: SampleContext, draft: Draft, state: SampleState) -> Sample:
         return Sample(self.run, ctx.index, ctx.attempt, state, draft.operation, detail=draft.detail)
-
-    def _id(self, index: int, item: Open) -> int:
-        return Sample(self.run, index, item.attempt).id
 
     def _offset(self, draft: Draft) -> int:
         return 1 if self.services.plan.system_in_answer and draft.system else 0

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from localsynth.config import Plan
 from localsynth.engine.pipeline import Open
 from localsynth.methods.base import Draft, Written
+from localsynth.records import LAST_ATTEMPT
 from localsynth.store.queries import Reader
 from localsynth.store.rows import SampleRow
 
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where to go on. `attempts`: the attempt number of indices that failed before, for a new one."""
+    """Where to go on. `attempts`: the number of the new attempt at indices that failed; `asked` counts all attempts."""
 
     kept: int = 0
+    asked: int = 0
     rejected: Mapping[str, int] = field(default_factory=dict)
     ready: tuple[int, ...] = ()
     undecided: tuple[int, ...] = ()
@@ -29,10 +31,11 @@ def resume_point(reader: Reader, run: str, plan: Plan) -> ResumePoint:
     """Read it from the store; a new run gives the empty one."""
     left, counts = reader.unfinished(run), reader.counts(run)
     opened = {row.index: _reopen(row, plan) for row in (*left.asked, *left.ready)}
-    again = {row.index: row.attempt + 1 for row in left.failed if row.attempt < 15}
+    again = {row.index: row.attempt + 1 for row in left.failed if row.attempt < LAST_ATTEMPT}
     undecided = sorted({*left.missing, *again, *(row.index for row in left.asked)})
     return ResumePoint(
         kept=counts.kept,
+        asked=counts.kept + counts.rejected + counts.asked + counts.ready + counts.failed,
         rejected=counts.by_rule,
         ready=tuple(row.index for row in left.ready),
         undecided=tuple(undecided),

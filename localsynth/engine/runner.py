@@ -7,7 +7,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from localsynth.config import Plan, plan_from
 from localsynth.engine.context import LiveText, Services
 from localsynth.engine.corpus import Corpus
 from localsynth.engine.launch import newest
-from localsynth.engine.lock import hold
-from localsynth.engine.monitor import Monitor
+from localsynth.engine.lock import hold, presence
+from localsynth.engine.monitor import STOPPED, Monitor
 from localsynth.engine.pipeline import Methods, Pipeline
 from localsynth.engine.resume import ResumePoint, resume_point
 from localsynth.engine.roles import Roles
@@ -43,24 +43,29 @@ def run(store: Path, name: str | None, narrate: Narrator | None = None) -> tuple
     before it is raised. `narrate` is called with the progress every few seconds. SIGINT and SIGTERM drain the run, a
     second one cancels it; nothing committed is lost.
     """
+    since = now()
     row = newest(store, name)
     with hold(store, row.id):
-        return asyncio.run(_Runner(store, row, narrate).run())
+        return asyncio.run(_Runner(store, row, narrate, since).run())
 
 
 class _Runner:
-    def __init__(self, store: Path, row: RunRow, narrate: Narrator | None) -> None:
-        self._store, self._run, self._row, self._narrate = store, row.id, row, narrate
+    def __init__(self, store: Path, row: RunRow, narrate: Narrator | None, since: str) -> None:
+        self._store, self._run, self._row, self._narrate, self._since = store, row.id, row, narrate, since
         self._journal = Journal(store)
+        self._on_signal: Callable[[], object] = _ignore
 
     async def run(self) -> tuple[RunState, str]:
+        with self._signals():
+            return await self._guarded()
+
+    async def _guarded(self) -> tuple[RunState, str]:
         try:
-            with Reader.open(self._store) as reader:
-                row = reader.run(self._run)
-                plan = plan_from(row.plan)
-                point = resume_point(reader, self._run, plan)
-            await self._update(state="running", pid=os.getpid(), host=socket.gethostname(), started=now(), error=None)
-            state, reason = await self._generate(plan, point)
+            try:
+                state, reason = await self._begin()
+            except asyncio.CancelledError:  # by a signal, before there was anything to drain
+                state, reason = "stopped", STOPPED
+            self._on_signal = _ignore
             await self._end(state, reason)
         except BaseException as error:
             with contextlib.suppress(LocalsynthError):
@@ -72,6 +77,29 @@ class _Runner:
             # The error that ended the run is being raised already; a broken store must not hide it.
             with contextlib.suppress(LocalsynthError):
                 await asyncio.to_thread(self._journal.close)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        loop, main = asyncio.get_running_loop(), asyncio.current_task()
+        assert main is not None
+        self._on_signal = main.cancel
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._signalled)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGINT, signal.SIGTERM):
+                loop.remove_signal_handler(number)
+
+    def _signalled(self) -> None:
+        self._on_signal()
+
+    async def _begin(self) -> tuple[RunState, str]:
+        await self._update(state="running", pid=os.getpid(), host=socket.gethostname(), started=now(), error=None)
+        with Reader.open(self._store) as reader:
+            plan = plan_from(reader.run(self._run).plan)
+            point = resume_point(reader, self._run, plan)
+        return await self._generate(plan, point)
 
     async def _generate(self, plan: Plan, point: ResumePoint) -> tuple[RunState, str]:
         if point.kept >= plan.target:
@@ -85,7 +113,7 @@ class _Runner:
             await roles.aclose()
 
     async def _schedule(self, plan: Plan, point: ResumePoint, roles: Roles) -> tuple[RunState, str]:
-        stats = Stats(kept=point.kept)
+        stats = Stats(kept=point.kept, asked=point.asked)
         stats.rejected.update(point.rejected)
         live = LiveText()
         services = Services(plan, roles, stats, live, self._say)
@@ -122,17 +150,13 @@ class _Runner:
             say=self._say,
             cancel=work.cancel,
             narrate=self._say_progress,
+            there=presence(self._store),
+            since=self._since,
         )
         return await self._watch(work, monitor, scheduler)
 
     async def _watch(self, work: asyncio.Task[None], monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
-        loop = asyncio.get_running_loop()
-
-        def on_signal() -> None:
-            monitor.obey("cancel" if scheduler.draining else "drain")
-
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, on_signal)
+        self._on_signal = lambda: monitor.obey("cancel" if scheduler.draining else "drain")
         watching = asyncio.create_task(monitor.watch())
         try:
             await asyncio.wait([work, watching], return_when=asyncio.FIRST_COMPLETED)
@@ -143,11 +167,11 @@ class _Runner:
             if not monitor.cancelled:
                 _unwrap(work)
         finally:
+            self._on_signal = _ignore
             watching.cancel()
             await asyncio.wait([watching])
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
         state, reason = _outcome(monitor, scheduler)
+        monitor.reason = reason
         await self._journal.call(lambda store: store.set_progress(self._run, asdict(monitor.progress(state))))
         self._say(RunEnded(state, scheduler.kept, reason))
         return state, reason
@@ -192,11 +216,20 @@ class _Runner:
 
 
 def _outcome(monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
-    if scheduler.kept >= monitor.plan.target:
+    plan = monitor.plan
+    if scheduler.kept >= plan.target:
         return "finished", ""
     if monitor.reason:
         return "stopped", monitor.reason
-    return "stopped", "no instruction is left to ask: the limit of attempts, or the end of the imported ones"
+    if monitor.stats.failed:
+        return "stopped", f"{monitor.stats.failed} samples failed, and a resume tries them again"
+    if scheduler.ended:
+        return "finished", "every imported instruction is used"
+    return "stopped", f"the limit of {plan.attempts()} questions is reached"
+
+
+def _ignore() -> None:
+    """What a signal does when nothing is left to be stopped."""
 
 
 def _unwrap(work: asyncio.Task[None]) -> None:

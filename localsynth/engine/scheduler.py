@@ -83,7 +83,7 @@ class Scheduler:
         self._work, self._target, self._slots, self._attempts = work, target, slots, attempts
         self.kept, self.answering, self.asking = kept, 0, 0
         self.ready: deque[int] = deque(ready)
-        self.paused = self.draining = False
+        self.paused = self.draining = self.ended = False
         self._waves: deque[_Wave] = deque([_Wave(deque(undecided))] if undecided else [])
         self._next = next_index
         self._opened = 0
@@ -188,6 +188,7 @@ class Scheduler:
             if good:
                 wave.passed.append(index)
         except Exhausted:
+            self.ended = True  # the source has no more; a limit of attempts leaves this False
             self._attempts = self._next = min(self._next, index)
             wave.pending.clear()
         finally:

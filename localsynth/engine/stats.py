@@ -10,19 +10,47 @@ from dataclasses import dataclass, field
 
 _RATE_WINDOW = 20.0
 _ETA_WINDOW = 120.0
-DUPLICATE_WINDOW = 200
+_DUPLICATE_WINDOW = 200
+SATURATED = 0.5  # from this share of duplicates a prompt is used up
+_SLICE = 0.25
 _Z = 1.645  # 90 % of a normal distribution lie within
+
+
+class Window:
+    """A sum over the last `seconds`, kept in slices so that neither memory nor time grows with the pace."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._slices: deque[tuple[float, int]] = deque()
+        self._sum = 0
+
+    def add(self, at: float, count: int) -> None:
+        """Count something that happened at second `at`; times never go back."""
+        if self._slices and at - self._slices[-1][0] < _SLICE:
+            start, so_far = self._slices[-1]
+            self._slices[-1] = (start, so_far + count)
+        else:
+            self._slices.append((at, count))
+        self._sum += count
+
+    def total(self, now: float) -> int:
+        """The sum of what happened in the window that ends at `now`."""
+        while self._slices and self._slices[0][0] < now - self.seconds:
+            self._sum -= self._slices.popleft()[1]
+        return self._sum
 
 
 @dataclass(slots=True)
 class Stats:
-    """Counts since this process began; `kept` and `rejected` since the run began. `clock` gives seconds.
+    """Counts since this process began; `kept`, `rejected` and `asked` since the run began. `clock` gives seconds.
 
-    `usable` counts the instructions that passed the local rules.
+    `tried` counts the instructions that this process got, `usable` those of them that passed the local rules. Belongs
+    to the event loop: no other thread may read it. `retrying`: the failure that is being waited out, "" when none is.
     """
 
     kept: int = 0
     asked: int = 0
+    tried: int = 0
     usable: int = 0
     failed: int = 0
     rejected: Counter[str] = field(default_factory=Counter)
@@ -32,11 +60,12 @@ class Stats:
     saved_instructions: int = 0
     last_instruction: str = ""
     last_response: str = ""
+    retrying: str = ""
     clock: Callable[[], float] = time.monotonic
     _started: float = 0.0
-    _tokens_seen: deque[tuple[float, int]] = field(default_factory=deque)
-    _kept_at: deque[float] = field(default_factory=deque)
-    _duplicates: deque[bool] = field(default_factory=lambda: deque(maxlen=DUPLICATE_WINDOW))
+    _tokens_seen: Window = field(default_factory=lambda: Window(_RATE_WINDOW))
+    _kept_seen: Window = field(default_factory=lambda: Window(_ETA_WINDOW))
+    _duplicates: deque[bool] = field(default_factory=lambda: deque(maxlen=_DUPLICATE_WINDOW))
 
     def __post_init__(self) -> None:
         self._started = self.clock()
@@ -47,21 +76,22 @@ class Stats:
         return self.clock() - self._started
 
     def add_tokens(self, count: int) -> None:
-        """Count generated tokens."""
+        """Count the tokens of one finished request."""
         self.tokens += count
-        now = self.clock()
-        self._tokens_seen.append((now, count))
-        while self._tokens_seen[0][0] < now - _RATE_WINDOW:
-            self._tokens_seen.popleft()
+        self.retrying = ""
+        self._tokens_seen.add(self.clock(), count)
+
+    def ask(self, *, usable: bool) -> None:
+        """Count one instruction that a model wrote, or that was read."""
+        self.asked += 1
+        self.tried += 1
+        self.usable += int(usable)
 
     def keep(self, instruction: str, response: str) -> None:
         """Count one more kept sample."""
         self.kept += 1
         self.last_instruction, self.last_response = instruction, response
-        now = self.clock()
-        self._kept_at.append(now)
-        while self._kept_at[0] < now - _ETA_WINDOW:
-            self._kept_at.popleft()
+        self._kept_seen.add(self.clock(), 1)
 
     def reject(self, rule: str, *, saved: bool) -> None:
         """Count a rejection; `saved` when no answer was generated for it."""
@@ -71,6 +101,11 @@ class Stats:
     def corpus(self, *, duplicate: bool) -> None:
         """Count one instruction that the corpus rules saw."""
         self._duplicates.append(duplicate)
+
+    @property
+    def duplicate_window(self) -> int:
+        """How many instructions `duplicate_rate` is over."""
+        return len(self._duplicates)
 
     @property
     def duplicate_rate(self) -> float | None:
@@ -87,14 +122,13 @@ class Stats:
     def tokens_per_second(self) -> float:
         """Generated tokens a second over the last seconds."""
         span = min(self.elapsed, _RATE_WINDOW)
-        edge = self.clock() - _RATE_WINDOW
-        return sum(count for at, count in self._tokens_seen if at >= edge) / span if span > 0 else 0.0
+        return self._tokens_seen.total(self.clock()) / span if span > 0 else 0.0
 
     def eta(self, remaining: int) -> tuple[float, float] | None:
         """The seconds in which `remaining` samples will be kept, as a 90 % range; None while fewer than three were."""
         if remaining <= 0:
             return 0.0, 0.0
-        count = len(self._kept_at)
+        count = self._kept_seen.total(self.clock())
         if count < 3:
             return None
         span = max(min(self.elapsed, _ETA_WINDOW), 1e-3)

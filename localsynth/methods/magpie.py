@@ -19,7 +19,7 @@ class Magpie:
         number = self._system(ctx)
         choice = ctx.plan.systems[number] if number is not None else _DEFAULT
         fmt = ctx.format("ask", choice.text or None)
-        sampling = pick_sampling(ctx.plan.ask.sampling, ctx.rng("ask"))
+        sampling = pick_sampling(ctx.plan.ask.sampling, ctx, "ask")
         written = await write(ctx, "ask", fmt, (), sampling=sampling, seed=ctx.seed("user/0"))
         detail: dict[str, object] = {} if number is None else {"system": number}
         if choice.topic:
@@ -29,7 +29,7 @@ class Magpie:
     async def follow_up(self, draft: Draft, messages: Sequence[Message], attempt: int, ctx: Context) -> Written:
         """Write the next user turn of a conversation that ends with an answer."""
         step = f"{len(messages)}/{attempt}"
-        sampling = pick_sampling(ctx.plan.ask.sampling, ctx.rng(f"ask/{step}"))
+        sampling = pick_sampling(ctx.plan.ask.sampling, ctx, f"ask/{step}")
         fmt = ctx.format("ask", draft.system)
         return await write(ctx, "ask", fmt, messages, sampling=sampling, seed=ctx.seed(f"user/{step}"))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 
 from localsynth.chat import ChatFormat
@@ -11,9 +10,11 @@ from localsynth.methods.base import Context, Message, ModelRole, Written
 from localsynth.records import Request, Sampling
 
 
-def pick_sampling(entries: Sequence[WeightedSampling], rng: random.Random) -> Sampling:
-    """One entry of a weighted mix."""
-    return rng.choices(entries, weights=[entry.weight for entry in entries])[0].plain()
+def pick_sampling(entries: Sequence[WeightedSampling], ctx: Context, purpose: str) -> Sampling:
+    """One entry of a weighted mix, by the sample's own choice for this purpose."""
+    if len(entries) == 1:
+        return entries[0].plain()
+    return ctx.rng(purpose).choices(entries, weights=[entry.weight for entry in entries])[0].plain()
 
 
 def prompt_for(fmt: ChatFormat, messages: Sequence[Message], writer: ModelRole) -> str:

@@ -19,5 +19,5 @@ class Plain:
         """Answer the last user turn of `messages`."""
         fmt = ctx.format("answer", draft.system if ctx.plan.system_in_answer else None)
         step = str(len(messages))
-        sampling = pick_sampling(ctx.plan.answer.sampling, ctx.rng(f"answer/{step}"))
+        sampling = pick_sampling(ctx.plan.answer.sampling, ctx, f"answer/{step}")
         return [await write(ctx, "answer", fmt, messages, sampling=sampling, seed=ctx.seed(f"assistant/{step}"))]
