@@ -24,7 +24,9 @@ _EVERY = 2.0  # seconds between lines of progress
 
 @click.command("export", short_help="Write rows for a trainer.")
 @click.argument("path", required=False, type=click.Path(path_type=Path))
-@click.option("-f", "--format", "fmt", type=click.Choice(FORMATS), default="openai", show_default=True)
+@click.option(
+    "-f", "--format", "fmt", type=click.Choice(FORMATS), default="openai", show_default=True, help="As listed above."
+)
 @click.option("--run", "run_name", help="Only this run: a number, name or id.  [default: all runs]")
 @click.option("--all", "everything", is_flag=True, help="Rejected rows too, not only what is kept.")
 @click.option("--answered/--instructions", default=None, help="Only rows with an answer, or only those without.")

@@ -17,8 +17,14 @@ from localsynth.cli.options import json_option
 @click.option("--system", help="With this system prompt instead of the template's own default.")
 @click.option("-n", "--turns", type=click.IntRange(8), default=64, show_default=True, help="User turns to ask for.")
 @click.option("--language", default="any", show_default=True, help="Language that the turns must be in.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--backend", type=click.Choice(["auto", "llamacpp", "scripted"]), default="auto", show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same turns.")
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "llamacpp", "scripted"]),
+    default="auto",
+    show_default=True,
+    help="`scripted` needs no model.",
+)
 @json_option
 def doctor(
     *, model: str | None, template: Path | None, system: str | None, turns: int, language: str, seed: int,
