@@ -15,7 +15,7 @@ from contract import Contract, Prompts, opened, same
 
 from localsynth.backends.gguf import read_facts, read_tensors
 from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-from localsynth.backends.llamacpp.settings import physical_cores, resolve
+from localsynth.backends.llamacpp.settings import physical_cores, replays_exactly, resolve
 from localsynth.chat import derive
 from localsynth.errors import BackendError, MissingPackage, ModelError
 from localsynth.records import Completion, Request, Sampling
@@ -97,6 +97,21 @@ async def test_what_a_neighbour_leaves_behind_changes_nothing(starter: Path):
         async with opened(small(starter, 1)) as fresh:
             for at, request in list(enumerate(requests + follow))[start : start + 3]:
                 assert same(await fresh.generate(request), together[at]), at
+
+
+@pytest.mark.starter
+async def test_a_row_alone_is_the_row_in_company_for_other_weights_too(starter: Path, tmp_path: Path):
+    from localsynth.backends.llamacpp.library import quantise
+
+    f16 = tmp_path / "f16.gguf"
+    quantise(starter, f16, 1, 1)
+    requests = [Request(prompt, Sampling(max_tokens=8), 3, logprobs=True) for prompt in (ASK, answering("Hi"), ASK)]
+    async with opened(small(f16, 3, 256)) as backend:
+        assert backend.info.exact_replay
+        together = await asyncio.gather(*map(backend.generate, requests))
+    async with opened(small(f16, 1, 256)) as backend:
+        alone = [await backend.generate(request) for request in requests]
+    assert all(map(same, together, alone))
 
 
 @pytest.mark.starter
@@ -273,6 +288,9 @@ def test_settings_follow_the_machine(starter: Path, monkeypatch: pytest.MonkeyPa
     assert resolve(LlamaCppSettings(slots=3, context=100, threads=5), facts, gpu=False) == LlamaCppSettings(
         slots=3, context=256, threads=5, gpu_layers=0, batch=plain.batch
     )
+    assert replays_exactly(plain, facts)
+    assert not replays_exactly(replace(plain, gpu_layers=1), facts)
+    assert not replays_exactly(plain, replace(facts, tensor_types={"F32": 2, "Q4_K": 7}))
     free = facts.size + 2 * 10 * facts.cell_bytes * 2048
     monkeypatch.setattr("localsynth.backends.llamacpp.settings.free_memory", lambda: free)
     assert resolve(LlamaCppSettings(), facts, gpu=False).slots == 10

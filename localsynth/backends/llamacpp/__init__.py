@@ -29,7 +29,7 @@ def load_decoder(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
     facts = read_facts(path)
     from localsynth.backends.llamacpp import library
     from localsynth.backends.llamacpp.decoder import LlamaCppDecoder
-    from localsynth.backends.llamacpp.settings import resolve
+    from localsynth.backends.llamacpp.settings import replays_exactly, resolve
     from localsynth.backends.llamacpp.vocabulary import Vocabulary
 
     settings = resolve(asked, facts, gpu=library.has_gpu())
@@ -49,7 +49,7 @@ def load_decoder(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
             template=facts.template,
             tokens=vocabulary.special_tokens(),
             logprobs=True,
-            exact_replay=settings.gpu_layers == 0,
+            exact_replay=replays_exactly(settings, facts),
         )
     return LlamaCppDecoder(model, vocabulary, settings, info)
 

@@ -27,12 +27,14 @@ class Cells:
 
     A token that was decoded beside others one at a time has other last bits in its cells than the same token read as
     part of a prompt, so with `exact` only cells that a prompt filled are used again: a row then never depends on what
-    ran before it. `partial`: whether the model's memory can be cut at any token (recurrent ones cannot).
+    ran before it. `partial`: whether the model's memory can be cut at any token (recurrent ones cannot). `length`:
+    tokens that one slot holds.
     """
 
-    def __init__(self, context: int, slots: int, *, exact: bool, partial: bool) -> None:
+    def __init__(self, context: int, slots: int, length: int, *, exact: bool, partial: bool) -> None:
         self._llama: Any = library()
         self._memory = self._llama.llama_get_memory(context)
+        self._length = length
         self._exact, self._partial = exact, partial
         self.slots = [Slot(number) for number in range(slots)]
 
@@ -80,6 +82,27 @@ class Cells:
         """Let a live row go on in an idle slot."""
         self._copy(source, target)
         target.live, source.live = True, False
+
+    def companions(self, live: set[int]) -> list[Slot]:
+        """Idle slots that keep lone ones company.
+
+        llama.cpp computes each run of neighbouring slots apart, and some types of weights take another path, with
+        other last bits, for one row than for several; so with `exact` no row is computed alone.
+        """
+        if not self._exact:
+            return []
+        last = len(self.slots) - 1
+        alone = (number for number in live if number - 1 not in live and number + 1 not in live)
+        chosen = {number + 1 if number < last else number - 1 for number in alone}
+        for number in chosen:
+            if not self._partial or len(self.slots[number].tokens) >= self._length:
+                self._cut(self.slots[number], 0)
+        return [self.slots[number] for number in chosen]
+
+    def forget_company(self, slots: list[Slot]) -> None:
+        """Take back the cell that each companion was given behind its last one."""
+        for slot in slots:
+            self._llama.llama_memory_seq_rm(self._memory, slot.number, len(slot.tokens) or -1, -1)
 
     def _copy(self, source: Slot, target: Slot) -> None:
         # Between separate caches, llama.cpp copies whole sequences only.

@@ -50,13 +50,16 @@ class LlamaCppDecoder:
         self._model, self._vocabulary, self._chunk = model, vocabulary, settings.batch
         self._context = make_context(self._llama, model, settings)
         recurrent = self._llama.llama_model_is_recurrent(model) or self._llama.llama_model_is_hybrid(model)
-        self._cells = Cells(self._context, settings.slots, exact=info.exact_replay, partial=not recurrent)
-        self._batch = Batch(max(settings.batch, settings.slots))
+        self._cells = Cells(
+            self._context, sequences(settings), settings.context, exact=info.exact_replay, partial=not recurrent
+        )
+        self._batch = Batch(max(settings.batch, sequences(settings)))
         self._rows: dict[int, _Row] = {}
         self._joining: list[_Row] = []
         self._ends = frozenset(vocabulary.end_ids)
         self._seen: OrderedDict[tuple[int, ...], Logits | None] = OrderedDict()
         self._gap_steps = 0
+        self._order: dict[int, int] = {}
 
     def add(self, uid: int, request: Request) -> int:
         """Tokenise and take a slot. ContextOverflow when prompt and answer may not fit into it."""
@@ -84,26 +87,18 @@ class LlamaCppDecoder:
         self._close_gap()
         joined, self._joining = self._joining, []
         steps = [self._begin(row) for row in joined]
-        rows = sorted(self._rows.values(), key=lambda row: row.slot.number)
-        while rows:
-            batch = self._batch.rows(
-                [row.token for row in rows],
-                [len(row.slot.tokens) for row in rows],
-                [row.slot.number for row in rows],
-            )
-            code = self._llama.llama_decode(self._context, batch)
-            if code != _NO_ROOM:
-                break
+        rows = list(self._rows.values())
+        while rows and not self._decode(rows):
             # The longest row gives way; the engine may try it again when there is room.
             longest = max(rows, key=lambda row: len(row.slot.tokens))
             steps.append(self._fail(longest, "the cache of the live rows is full"))
             rows.remove(longest)
-        else:
+        if not rows:
             return steps
-        self._check(code)
-        for row, logits in zip(rows, self._logits(len(rows)), strict=True):
+        logits = self._logits(len(self._order))
+        for row in rows:
             row.slot.tokens.append(row.token)
-            steps.append(self._advance(row, logits))
+            steps.append(self._advance(row, logits[self._order[row.slot.number]]))
         return steps
 
     def remove(self, uid: int) -> None:
@@ -119,6 +114,24 @@ class LlamaCppDecoder:
             self.remove(uid)
         self._llama.llama_free(self._context)
         self._llama.llama_model_free(self._model)
+
+    def _decode(self, rows: list[_Row]) -> bool:
+        """Compute the logits that follow each row's token, `_order` says in which place; False without room."""
+        tokens = {row.slot.number: row.token for row in rows}
+        company = self._cells.companions(set(tokens))
+        tokens |= dict.fromkeys((slot.number for slot in company), rows[0].token)
+        numbers = sorted(tokens)
+        slots = self._cells.slots
+        batch = self._batch.rows(
+            [tokens[number] for number in numbers], [len(slots[number].tokens) for number in numbers], numbers
+        )
+        code = self._llama.llama_decode(self._context, batch)
+        self._order = {number: place for place, number in enumerate(numbers)}
+        if code == _NO_ROOM:
+            return False
+        self._check(code)
+        self._cells.forget_company(company)
+        return True
 
     def _begin(self, row: _Row) -> Step:
         """Read a prompt and draw the first token."""
@@ -201,14 +214,19 @@ class LlamaCppDecoder:
             raise RuntimeError(f"llama_decode returned {code}: {last_words()}")
 
 
+def sequences(settings: LlamaCppSettings) -> int:
+    """Sequences in the context: one per slot, and a second one to keep a single slot company."""
+    return max(2, settings.slots)
+
+
 def make_context(llama: Any, model: int, settings: LlamaCppSettings) -> int:
     """A context for the slots of `settings`; frees the model when there is no room for it."""
     params = llama.llama_context_default_params()
     on_cpu = settings.gpu_layers == 0
-    params.n_ctx = settings.context * settings.slots
-    params.n_seq_max = settings.slots
-    params.n_batch = params.n_ubatch = max(settings.batch, settings.slots)
-    params.n_outputs_max = settings.slots
+    params.n_seq_max = sequences(settings)
+    params.n_ctx = settings.context * params.n_seq_max
+    params.n_batch = params.n_ubatch = max(settings.batch, params.n_seq_max)
+    params.n_outputs_max = params.n_seq_max
     params.n_threads = params.n_threads_batch = settings.threads
     # On the CPU, flash attention rounds otherwise for pieces of 64 tokens than for shorter ones.
     params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED if on_cpu else llama.LLAMA_FLASH_ATTN_TYPE_AUTO

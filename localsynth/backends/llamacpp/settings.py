@@ -12,6 +12,9 @@ from localsynth.errors import ModelError
 _SLOTS, _CONTEXT, _CHUNK = 32, 2048, 512
 _CACHE_SHARE = 0.5  # of the memory that is free once the weights are in
 _ROUND = 256  # llama.cpp rounds the context of a sequence up to this
+# Weights whose products were measured to have the same bits for any number of rows from two up. K-quants do not: eight
+# rows and more take another path than fewer.
+_SAME_FOR_ANY_ROWS = frozenset({"F32", "F16", "Q4_0", "Q4_1", "Q8_0"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,11 @@ def resolve(asked: LlamaCppSettings, facts: GgufFacts, *, gpu: bool) -> LlamaCpp
         gpu_layers=gpu_layers if gpu else 0,
         batch=asked.batch or _CHUNK,
     )
+
+
+def replays_exactly(chosen: LlamaCppSettings, facts: GgufFacts) -> bool:
+    """Whether a row comes out byte for byte the same alone and among any neighbours."""
+    return chosen.gpu_layers == 0 and set(facts.tensor_types) <= _SAME_FOR_ANY_ROWS
 
 
 def _fitting_slots(facts: GgufFacts, context: int, *, on_gpu: bool) -> int:
