@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from localsynth.config import GatePlan
 from localsynth.filters.duplicates import exact_duplicate, instruction_key
 from localsynth.filters.findings import Finding, rejection
 from localsynth.filters.neighbours import Judged, NearDuplicates
-from localsynth.records import Embedding, Neighbour
+from localsynth.records import Embedding, Neighbour, sample_id, sample_place
 from localsynth.store.queries import Reader
 from localsynth.store.rows import InstructionKey
 from localsynth.store.store import Row
@@ -57,6 +57,7 @@ class Corpus:
     def __init__(self, store: Path, gate: GatePlan) -> None:
         self._store, self._gate = store, gate
         self._keys: dict[int, int] | None = None
+        self._numbers: dict[int, int] = {}
         self._near: NearDuplicates | None = None
 
     def decide(self, ids: Sequence[int], texts: Sequence[str]) -> list[Decision]:
@@ -67,7 +68,7 @@ class Corpus:
         for row, (sample, decision) in enumerate(zip(ids, decisions, strict=True)):
             other = keys.setdefault(decision.key, sample)
             if other != sample and self._gate.exact_duplicates:
-                decision.findings.append(exact_duplicate(other))
+                decision.findings.append(exact_duplicate(self._name(other)))
             else:
                 fresh.append(row)
         if self._near is not None and fresh:
@@ -80,12 +81,18 @@ class Corpus:
         if self._keys is None:
             with Reader.open(self._store) as reader:
                 self._keys = {key: sample for sample, key in reader.instruction_keys()}
+                self._numbers = {sample_place(sample_id(row.id, 0))[0]: row.number for row in reader.runs()}
                 if self._gate.near_duplicates:
-                    self._near = _near_duplicates(reader, self._gate)
+                    self._near = _near_duplicates(reader, self._gate, self._name)
         return self._keys
 
+    def _name(self, sample: int) -> str:
+        """What `localsynth show` takes for it."""
+        group, index, _ = sample_place(sample)
+        return f"{self._numbers[group]}:{index}"
 
-def _near_duplicates(reader: Reader, gate: GatePlan) -> NearDuplicates:
+
+def _near_duplicates(reader: Reader, gate: GatePlan, name: Callable[[int], str]) -> NearDuplicates:
     from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder, starter_encoder
     from localsynth.embedding.index import NearestIndex
 
@@ -96,11 +103,12 @@ def _near_duplicates(reader: Reader, gate: GatePlan) -> NearDuplicates:
         (sentences, NearestIndex(sentences.dim)) if sentences else None,
         (characters, NearestIndex(characters.dim)),
         gate.similarity,
+        name,
     )
-    for name in [sentences.name, characters.name] if sentences else [characters.name]:
-        ids, vectors = reader.embeddings(name, _FIELD)
+    for encoder in [sentences.name, characters.name] if sentences else [characters.name]:
+        ids, vectors = reader.embeddings(encoder, _FIELD)
         if len(ids):
-            near.restore(name, ids.tolist(), vectors.astype(np.float32))
+            near.restore(encoder, ids.tolist(), vectors.astype(np.float32))
     return near
 
 

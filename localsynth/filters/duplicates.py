@@ -34,6 +34,6 @@ def instruction_key(text: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-def exact_duplicate(of: int, *, rule: str = "duplicate") -> Finding:
-    """The finding for a text whose key is already held by sample `of`."""
-    return Finding(rule, False, 1.0, f"the same text as sample {of}")
+def exact_duplicate(of: str) -> Finding:
+    """The finding for a text whose key is already held by the sample that people call `of`."""
+    return Finding("duplicate", False, 1.0, f"the same text as {of}")

@@ -6,7 +6,7 @@ character n-grams instead, and its finding says so.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -82,10 +82,13 @@ class NearDuplicates:
         sentences: tuple[Encoder, Index] | None,
         characters: tuple[Encoder, Index],
         threshold: float = DEFAULT_THRESHOLD,
+        name: Callable[[int], str] = lambda sample: f"sample {sample}",
     ) -> None:
+        """`name`: what people call a sample, for the reasons."""
         self._sentences = sentences
         self._characters = characters
         self._threshold = threshold
+        self._name = name
 
     def admit(self, ids: Sequence[int], texts: Sequence[str]) -> list[Judged]:
         """Judge texts in the given order against everything admitted before, earlier ones of this call included."""
@@ -94,11 +97,12 @@ class NearDuplicates:
         read = [row for row, reason in enumerate(reasons) if reason is None]
         if read and self._sentences is not None:
             limits = np.full(len(read), self._threshold, np.float32)
-            judged |= _judge(*self._sentences, [(row, ids[row], texts[row], "") for row in read], limits)
+            rows = [(row, ids[row], texts[row], "") for row in read]
+            judged |= _judge(*self._sentences, rows, limits, self._name)
         unread = [(row, ids[row], texts[row], reason) for row, reason in enumerate(reasons) if reason is not None]
         if unread:
             limits = np.array([_character_threshold(text) for _, _, text, _ in unread], np.float32)
-            judged |= _judge(*self._characters, unread, limits)
+            judged |= _judge(*self._characters, unread, limits, self._name)
         return [judged[row] for row in range(len(texts))]
 
     def restore(self, encoder: str, ids: Sequence[int], vectors: Vectors) -> None:
@@ -126,7 +130,9 @@ class NearDuplicates:
 _Row = tuple[int, int, str, str]
 
 
-def _judge(encoder: Encoder, index: Index, rows: Sequence[_Row], limits: Vectors) -> dict[int, Judged]:
+def _judge(
+    encoder: Encoder, index: Index, rows: Sequence[_Row], limits: Vectors, name: Callable[[int], str]
+) -> dict[int, Judged]:
     vectors = encoder.encode([text for _, _, text, _ in rows])
     matches = index.admit([sample for _, sample, _, _ in rows], vectors, limits)
     judged: dict[int, Judged] = {}
@@ -136,7 +142,7 @@ def _judge(encoder: Encoder, index: Index, rows: Sequence[_Row], limits: Vectors
         neighbour = None
         if match.neighbour is not None:
             neighbour = Neighbour(sample, match.neighbour, encoder.name, match.similarity)
-            reason = f"{match.similarity:.3f} like sample {match.neighbour}, limit {limit:.3f}, {by}"
+            reason = f"{match.similarity:.3f} like {name(match.neighbour)}, limit {limit:.3f}, {by}"
             finding = Finding("near_duplicate", match.admitted, match.similarity, reason)
         judged[row] = Judged(finding, neighbour, encoder.name, vector)
     return judged

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _RUN_FIELDS = ", ".join(RunRow.__slots__)
+# A sample that failed is tried again with another attempt, which must not be a duplicate of the first one.
+_ADMITTED = "k.sample NOT IN (SELECT id FROM samples WHERE state = 'failed' AND state <> 'done')"
 _INDEX_LIMIT = 1 << 32  # a number below it is an index, one above it a whole sample id
 
 
@@ -126,18 +128,20 @@ class Reader(SampleQueries):
         return [ExportRow(*[*row[:3], json.loads(row[3]), *row[4:]]) for row in rows]
 
     def instruction_keys(self) -> Iterator[tuple[int, int]]:
-        """(sample, key) of every admitted instruction in the store; keys are 0 to 2**64-1."""
+        """(sample, key) of every admitted instruction that did not fail later; keys are 0 to 2**64-1."""
         with faults(self.path):
-            for sample, key in self._connection.execute("SELECT sample, key FROM instruction_keys"):
+            for sample, key in self._connection.execute(
+                f"SELECT k.sample, k.key FROM instruction_keys k WHERE {_ADMITTED}"
+            ):
                 yield sample, unsigned(key)
 
     def embeddings(self, encoder: str, field: str) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
-        """Ids [n] and vectors [n, dim] of one field of all admitted instructions; [0, 0] when there are none."""
+        """Ids [n] and vectors [n, dim] of one field of what `instruction_keys` gives; [0, 0] when there are none."""
         import numpy as np
 
         sql = (
             "SELECT e.sample, e.vector FROM instruction_keys k "
-            "JOIN embeddings e ON e.sample = k.sample AND e.field = ? AND e.encoder = ?"
+            f"JOIN embeddings e ON e.sample = k.sample AND e.field = ? AND e.encoder = ? WHERE {_ADMITTED}"
         )
         ids: list[int] = []
         joined = bytearray()  # one buffer: a list of a million small objects would weigh several times the vectors

@@ -56,8 +56,8 @@ def test_keys_do_not_change_between_versions() -> None:
 
 
 def test_the_finding_names_the_other_sample() -> None:
-    finding = exact_duplicate(41)
-    assert (finding.rule, finding.passed, finding.reason) == ("duplicate", False, "the same text as sample 41")
+    finding = exact_duplicate("2:41")
+    assert (finding.rule, finding.passed, finding.reason) == ("duplicate", False, "the same text as 2:41")
 
 
 KNOWN = 8581251640194752052
