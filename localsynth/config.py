@@ -10,6 +10,7 @@ import datetime as dt
 import difflib
 import functools
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -136,13 +137,15 @@ def load_plan(path: Path) -> Plan:
 
 
 def read_plan(path: Path) -> dict[str, Any]:
-    """The tables of plan.toml, not yet checked; PlanError when it cannot be read."""
+    """The tables of plan.toml, their keys and kinds of values checked; PlanError when it cannot be read."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise PlanError(f"there is no plan at {path}", "check the path given to --plan") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"{path} is not a readable TOML file: {error}", "mend the line that is named") from None
+    _decode(Plan, tables, "")
+    return tables
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
@@ -164,6 +167,13 @@ def mix(name: str, max_tokens: int) -> tuple[WeightedSampling, ...]:
     return tuple(WeightedSampling(temperature=t, top_p=p, weight=w, max_tokens=max_tokens) for t, p, w in MIXES[name])
 
 
+def sampling_tables(value: Any) -> Any:
+    """The list that `sampling = "air"`, or a single table, stands for; anything else as it is."""
+    if isinstance(value, str):
+        return [dataclasses.asdict(entry) for entry in mix(value, max_tokens=512)]
+    return [value] if isinstance(value, Mapping) else value
+
+
 def _check(plan: Plan) -> None:
     def need(condition: bool, key: str, rule: str) -> None:
         if not condition:
@@ -175,6 +185,17 @@ def _check(plan: Plan) -> None:
     need(-1 <= plan.gate.similarity <= 1, "gate.similarity", "is a cosine: between -1 and 1")
     need(plan.method != "imported" or bool(plan.instructions), "instructions", "must name a file for method imported")
     need(plan.method == "magpie" or plan.turns == 1, "turns", "must be 1 for imported instructions")
+    need(plan.method == "magpie" or not plan.systems, "systems", "steer questions; imported instructions ask none")
+    need(
+        plan.method == "magpie" or not plan.instructions_only,
+        "instructions_only",
+        "leaves nothing to do with imported instructions",
+    )
+    need(
+        bool(re.fullmatch(r"any|[a-z]{2,3}(-\w+)*", plan.language)),
+        "language",
+        "must be a code such as en or zh, or any",
+    )
     need(_is_date(plan.date), "date", "must be a date such as 2026-01-31, or empty")
     limits = plan.limits
     need(min(limits.minutes, limits.tokens, limits.attempts) >= 0, "limits", "must not be negative")
@@ -210,7 +231,7 @@ def _decode(kind: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         inner = get_args(kind)[0]
         if where.endswith("sampling"):
-            value = _sampling_shorthand(value)
+            value = sampling_tables(value)
         if not isinstance(value, list | tuple):
             raise _wrong(where, "a list", value)
         return tuple(_decode(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
@@ -243,15 +264,6 @@ def _decode_table(kind: Any, value: Any, where: str) -> Any:
             raise PlanError(f"unknown key {'.'.join(filter(None, (where, str(key))))!r} in the plan", advice)
     inner = {k: _decode(hints[k], v, ".".join(filter(None, (where, k)))) for k, v in value.items()}
     return kind(**inner)
-
-
-def _sampling_shorthand(value: Any) -> Any:
-    """`sampling = "air"` and a single table are as good as a list."""
-    if isinstance(value, str):
-        return [dataclasses.asdict(entry) for entry in mix(value, max_tokens=512)]
-    if isinstance(value, Mapping):
-        return [value]
-    return value
 
 
 def _wrong(where: str, wanted: str, value: Any) -> PlanError:

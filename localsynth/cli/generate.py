@@ -69,23 +69,28 @@ def generate(
 
     The first Ctrl-C finishes what is in flight and stops, the second stops at once, the third leaves the run alone.
     """
+    from localsynth.cli.narration import data, data_json
     from localsynth.cli.plan_flags import build_plan, print_topics
     from localsynth.cli.plan_toml import plan_toml
-    from localsynth.cli.watching import follow
+    from localsynth.cli.watching import begin, follow
+    from localsynth.config import plan_data
     from localsynth.engine import launch
     from localsynth.engine.fitness import refuse_unfit
+    from localsynth.engine.lock import refuse_busy
 
     if list_topics:
-        print_topics(str(typed["language"] or "en"))
+        print_topics(str(typed["language"] or "en"), as_json=as_json)
         return 0
     plan = build_plan(typed)
     if print_plan:
-        click.echo(plan_toml(plan), nl=False)
+        if as_json:
+            data_json(plan_data(plan))
+        else:
+            data(plan_toml(plan).rstrip("\n"))
         return 0
     refuse_unfit(plan)
+    # Before the run is written: one that cannot start would stand in the store for nothing.
+    refuse_busy(store)
     run = launch.create(store, plan, name)
     process = launch.start(store, run)
-    if detach:
-        click.echo(launch.newest(store, run).number)
-        return 0
-    return follow(store, run, process, as_json=as_json)
+    return begin(store, run, process, as_json=as_json) if detach else follow(store, run, process, as_json=as_json)

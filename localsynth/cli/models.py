@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from localsynth.catalog import ModelCard, Progress
 
 
+# The kind of id that each backend loads; Machine.backend names the backend.
+_SOURCES = {"llamacpp": "gguf", "mlx": "mlx", "vllm": "hf", "transformers": "hf"}
+
+
 @click.group(short_help="List, pull, inspect and optimise models.")
 def models() -> None:
     """List, pull, inspect and optimise models."""
@@ -39,7 +43,8 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
         return 0
     say(f"this machine: {here.usable_gb:.0f} GB for a model, {here.cores} cores")
     for card in cards:
-        unchecked = "" if card.checked else " (id not checked online)"
+        source = _SOURCES[here.backend] if "generator" in card.roles else "hf"
+        unchecked = "" if source in card.checked else " (id not checked online)"
         pick = "*" if card.pick else " "
         data(
             f"{pick} {card.id:<26} {card.parameters:>7.3g} B {card.memory_gb(here.backend):>7.1f} GB  "
@@ -132,6 +137,7 @@ def _file_data(path: Path) -> dict[str, Any]:
 
     facts = dataclasses.asdict(read_facts(path))
     facts.pop("tokens", None)
+    facts["parameters_in_file"] = facts.pop("parameters", None)
     template = facts.pop("template", None)
     return facts | {"path": str(path), "chat_template": f"{len(template)} characters" if template else "none"}
 

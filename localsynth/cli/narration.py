@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 from collections.abc import Mapping
@@ -12,8 +13,9 @@ from localsynth.printable import printable
 
 
 def say(text: str) -> None:
-    """One line of narration."""
-    print(printable(text), file=sys.stderr, flush=True)
+    """One line of narration. A full disk behind it, or a reader that has left, is no reason to end what is told."""
+    with contextlib.suppress(OSError):
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import click
-
 from localsynth import catalog
-from localsynth.cli.narration import say
-from localsynth.config import Plan, mix, plan_from, read_plan
+from localsynth.cli.narration import data, data_json, say
+from localsynth.config import Plan, mix, plan_from, read_plan, sampling_tables
 from localsynth.records import Sampling
 
 _TOP = ("target", "language", "turns", "seed", "instructions_only", "force")
@@ -26,29 +24,33 @@ _MACHINE = ("slots", "context", "threads", "gpu_layers")
 def build_plan(typed: Mapping[str, Any]) -> Plan:
     """The plan for `generate`, whole and checked: the models are found and the topics' texts are in it."""
     given = {key: value for key, value in typed.items() if value is not None and value != ()}
-    data: dict[str, Any] = dict(read_plan(given["plan_file"])) if "plan_file" in given else {}
-    data |= {key: given[key] for key in _TOP if key in given}
-    data.setdefault("seed", secrets.randbelow(2**32))
-    _put(data, "limits", {new: given[old] for old, new in _LIMITS.items() if old in given})
-    _put(data, "machine", {key: given[key] for key in _MACHINE if key in given})
+    table: dict[str, Any] = dict(read_plan(given["plan_file"])) if "plan_file" in given else {}
+    table |= {key: given[key] for key in _TOP if key in given}
+    table.setdefault("seed", secrets.randbelow(2**32))
+    _put(table, "limits", {new: given[old] for old, new in _LIMITS.items() if old in given})
+    _put(table, "machine", {key: given[key] for key in _MACHINE if key in given})
     gate: dict[str, Any] = {key: given[key] for key in ("similarity", "encoder") if key in given}
     if given.get("no_near_duplicates"):
         gate["near_duplicates"] = False
-    _put(data, "gate", gate)
+    _put(table, "gate", gate)
     if "instructions" in given:
-        data |= {"method": "imported", **_instructions(given["instructions"])}
-    _models(data, given)
-    _systems(data, given)
-    plan = plan_from(data)
+        table |= {"method": "imported", **_instructions(given["instructions"], table.get("target"))}
+    _models(table, given)
+    _systems(table, given)
+    plan = plan_from(table)
     return dataclasses.replace(plan, systems=tuple(_resolved(plan)))
 
 
-def print_topics(language: str) -> None:
+def print_topics(language: str, *, as_json: bool) -> None:
     """The ready topics with their default weights, as data."""
     from localsynth.methods.topics import topics
 
-    for topic in topics(_topic_language(language)):
-        click.echo(f"{topic.id:<22} {topic.weight:>6.3f}  {topic.title}")
+    found = topics(_topic_language(language))
+    if as_json:
+        data_json([dataclasses.asdict(topic) for topic in found])
+        return
+    for topic in found:
+        data(f"{topic.id:<22} {topic.weight:>6.3f}  {topic.title}")
 
 
 def _put(data: dict[str, Any], table: str, values: Mapping[str, Any]) -> None:
@@ -56,13 +58,14 @@ def _put(data: dict[str, Any], table: str, values: Mapping[str, Any]) -> None:
         data[table] = {**data.get(table, {}), **values}
 
 
-def _instructions(path: Path) -> dict[str, str]:
-    """The file's path and hash: a resumed run must find the same instructions."""
-    from localsynth.importing.reader import locate
+def _instructions(path: Path, target: int | None) -> dict[str, Any]:
+    """The file's path and hash, because a resumed run must find the same instructions; all of them by default."""
+    from localsynth.importing.reader import instructions, locate
 
     path = path.expanduser().absolute()
-    digest = locate(path).digest()
-    return {"instructions": str(path), "instructions_sha256": digest}
+    located = locate(path)
+    found = {"instructions": str(path), "instructions_sha256": located.digest()}
+    return found | {"target": target or max(1, sum(1 for _ in instructions(located)))}
 
 
 def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
@@ -82,8 +85,9 @@ def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
                 say(catalog.starter_note())
         base = _base_sampling(role, card, given)
         typed = {new: given[old] for old, new in flags.items() if old in given}
-        if "sampling" not in table or typed or (role == "ask" and "preset" in given):
-            table["sampling"] = [{**entry, **typed} for entry in base]
+        if "sampling" not in table or (role == "ask" and "preset" in given):
+            table["sampling"] = base
+        table["sampling"] = [{**entry, **typed} for entry in sampling_tables(table["sampling"])]
         data[role] = table
 
 
@@ -122,4 +126,5 @@ def _resolved(plan: Plan) -> list[Any]:
 
 
 def _topic_language(language: str) -> str:
-    return "zh" if language.lower().startswith("zh") else "en"
+    """`zh-CN` has the topics of `zh`; `topics` refuses a language that has none."""
+    return language.lower().partition("-")[0]

@@ -30,7 +30,7 @@ def ls(
     """List rows with their verdicts: id, why, the question, the answer."""
     from localsynth.cli.narration import data, data_json
     from localsynth.cli.panel import rule_name
-    from localsynth.printable import one_line
+    from localsynth.printable import fit, terminal_width
     from localsynth.store.queries import Reader
 
     with Reader.open(store) as reader:
@@ -42,12 +42,15 @@ def ls(
     if as_json:
         data_json([_as_data(row, numbers[row.run]) for row in rows])
         return 0
-    width = _width()
-    for row in rows:
-        verdict = "kept" if row.kept else row.state if row.state != "done" else rule_name(row.rule or "review")
-        head = f"{numbers[row.run]}:{row.index:<5} {one_line(verdict, 22):<22} "
-        room = max(20, width - len(head) - 3)
-        data(head + one_line(row.instruction, room * 3 // 5) + "  → " + one_line(row.response, room * 2 // 5))
+    names = [f"{numbers[row.run]}:{row.index}" for row in rows]
+    verdicts = [
+        "kept" if row.kept else row.state if row.state != "done" else rule_name(row.rule or "review") for row in rows
+    ]
+    first, second = max(map(len, names), default=0), min(24, max(map(len, verdicts), default=0))
+    room = max(40, terminal_width() - first - second - 6)
+    for row, name, verdict in zip(rows, names, verdicts, strict=True):
+        question, answer = fit(row.instruction, room * 3 // 5), fit(row.response, room - room * 3 // 5)
+        data(f"{name:<{first}}  {fit(verdict, second)}  {question}  {answer}".rstrip())
     return 0
 
 
@@ -101,12 +104,6 @@ def replay(row_name: str, store: Path, *, as_json: bool) -> int:
 
 def _as_data(row: SampleRow, number: int) -> dict[str, Any]:
     return dataclasses.asdict(row) | {"name": f"{number}:{row.index}"}
-
-
-def _width() -> int:
-    import shutil
-
-    return shutil.get_terminal_size((100, 24)).columns
 
 
 def _print_row(row: SampleRow, number: int) -> None:

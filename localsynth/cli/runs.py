@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localsynth.cli.options import json_option, store_option
 
+if TYPE_CHECKING:
+    from localsynth.store.rows import Verb
+
+_PATIENCE = 600.0  # seconds in which a run must have left
 _RUN = click.argument("run_name", metavar="[RUN]", required=False)
 
 
@@ -57,19 +63,27 @@ def stop(run_name: str | None, store: Path, *, now: bool) -> int:
 @json_option
 def resume(run_name: str | None, store: Path, *, detach: bool, as_json: bool) -> int:
     """Go on with RUN (the newest without one) and watch it. Rows that are in the store are never made again."""
-    from localsynth.cli.narration import say
-    from localsynth.cli.watching import follow
+    from localsynth.cli.narration import data_json, say
+    from localsynth.cli.watching import begin, follow, summary
     from localsynth.engine import launch
+    from localsynth.store.queries import Reader
 
     row = launch.newest(store, run_name)
-    if launch.alive(store, row.id):
+    running, process = launch.alive(store, row.id), None
+    if running:
         launch.tell(store, row.id, "resume")
-        return 0 if detach else follow(store, row.id, None, as_json=as_json)
-    if row.state == "finished":
+    elif row.state == "finished":
         say(f"run {row.number} is finished already; for more: localsynth generate")
-        return 0
-    process = launch.start(store, row.id)
-    return 0 if detach else follow(store, row.id, process, as_json=as_json)
+    else:
+        process = launch.start(store, row.id)
+    if (running or process) and not detach:
+        return follow(store, row.id, process, as_json=as_json)
+    if process:
+        return begin(store, row.id, process, as_json=as_json)
+    if as_json:
+        with Reader.open(store) as reader:
+            data_json(summary(store, reader, row))
+    return 0
 
 
 @click.command("status", short_help="Show the runs of a store.")
@@ -80,7 +94,7 @@ def resume(run_name: str | None, store: Path, *, detach: bool, as_json: bool) ->
 def status(run_name: str | None, store: Path, *, watch: bool, as_json: bool) -> int:
     """Show all runs, or RUN in full."""
     from localsynth.cli.narration import data, data_json
-    from localsynth.cli.watching import follow, progress_of, summary
+    from localsynth.cli.watching import follow, summary
     from localsynth.engine import launch
     from localsynth.store.queries import Reader
 
@@ -88,27 +102,53 @@ def status(run_name: str | None, store: Path, *, watch: bool, as_json: bool) -> 
         return follow(store, launch.newest(store, run_name).id, None, as_json=as_json)
     with Reader.open(store) as reader:
         rows = [reader.run(run_name)] if run_name else reader.runs()
-        found = [summary(store, row, progress_of(reader, row.id)) for row in rows]
+        found = [summary(store, reader, row) for row in rows]
     if as_json:
         data_json(found)
     elif run_name:
-        for key, value in found[0].items():
-            data(f"{key:<20} {_short(value)}")
+        for line in _details(found[0]):
+            data(line)
     else:
         for each in found:
-            rate = f"{each['tokens_per_second']:.0f} tokens/s" if each.get("tokens_per_second") else ""
-            kept = f"{each['kept']:>7}/{each['target']:<7}"
-            data(f"{each['run']:>4}  {each['state']:<9} {kept} {_short(each['model']):<28} {rate}")
+            data(_line(each))
     return 0
 
 
-def _short(value: object) -> str:
-    from localsynth.printable import one_line
+def _line(found: Mapping[str, Any]) -> str:
+    """One run on one line; the model's name gets what is left of the width."""
+    from localsynth.printable import fit, terminal_width
 
-    return one_line("" if value is None else str(value), 100)
+    imported = found["method"] == "import"
+    kept = f"{found['kept']:>7} rows" if imported else f"{found['kept']:>7} of {found['target']:<7}"
+    what = "imported" if imported else found["model"] or "the starter"
+    rate = f"{found['tokens_per_second']:.0f} tokens/s" if found["state"] in {"running", "paused"} else ""
+    head = f"{found['run']:>4}  {found['state']:<8} {kept:<19} "
+    room = max(12, terminal_width() - len(head) - len(rate) - 1)
+    return f"{head}{fit(what, room)} {rate}".rstrip()
 
 
-def _tell(store: Path, run_name: str | None, verb: str, what: str) -> int:
+def _details(found: Mapping[str, Any]) -> Iterator[str]:
+    """One run on a few lines, without what is empty; figures of this moment only where there is a process."""
+    from localsynth.cli.panel import duration, rule_name
+    from localsynth.printable import one_line, terminal_width
+
+    moving = ("answering", "waiting", "slots_used", "slots", "tokens_per_second", "eta_low", "eta_high", "live")
+    hidden = {"rejected", "run", *(() if found["state"] in {"running", "paused"} else moving)}
+    yield f"{'run':<18} {found['run']}"
+    for key, value in found.items():
+        if value in (None, "") or key in hidden:
+            continue
+        shown = value
+        if key in {"elapsed", "eta_low", "eta_high"}:
+            shown = duration(value)
+        elif key == "duplicate_rate":
+            shown = f"{value:.1%}"
+        yield f"{key.replace('_', ' '):<18} {one_line(str(shown), max(20, terminal_width() - 19))}"
+    for rule, count in sorted(found["rejected"].items(), key=lambda item: -item[1]):
+        yield f"{'rejected':<18} {count:>6}  {rule_name(rule)}"
+
+
+def _tell(store: Path, run_name: str | None, verb: Verb, what: str) -> int:
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import say
     from localsynth.engine import launch
@@ -117,17 +157,20 @@ def _tell(store: Path, run_name: str | None, verb: str, what: str) -> int:
     if not launch.alive(store, row.id):
         say(f"run {row.number} is not running: it is {launch.true_state(store, row)}")
         return Exit.ERROR
-    launch.tell(store, row.id, verb)  # type: ignore[arg-type]
+    launch.tell(store, row.id, verb)
     say(f"run {row.number} {what}")
-    if verb != "pause":
-        _wait(store, row.id)
+    if verb != "pause" and not _left(store, row.id):
+        say(f"it is still at work after {_PATIENCE / 60:.0f} minutes")
+        say("  next: localsynth stop --now")
+        return Exit.ERROR
     return Exit.OK
 
 
-def _wait(store: Path, run: str, seconds: float = 600) -> None:
-    """Return when the run's process has left, so that the next command finds the store free."""
+def _left(store: Path, run: str) -> bool:
+    """Wait for the run's process to leave, so that the next command finds the store free."""
     from localsynth.engine import launch
 
-    end = time.monotonic() + seconds
+    end = time.monotonic() + _PATIENCE
     while launch.alive(store, run) and time.monotonic() < end:
         time.sleep(0.1)
+    return not launch.alive(store, run)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import FrameType
 from typing import Any, Self
 
 from localsynth.cli.exits import Exit
-from localsynth.cli.narration import data_json, say
+from localsynth.cli.narration import data, data_json, say
+from localsynth.config import plan_from
 from localsynth.engine import launch
 from localsynth.events import Progress
 from localsynth.store.queries import Reader
@@ -21,41 +25,82 @@ _LINE_EVERY = 5.0
 
 
 def follow(store: Path, run: str, process: subprocess.Popen[bytes] | None, *, as_json: bool) -> int:
-    """Watch a run until it ends; its exit code. `process` is its process where it is our child."""
+    """Watch a run until it ends; its exit code. `process` is its process where it is our child.
+
+    The first Ctrl-C drains the run, the second cancels it, the third leaves it alone.
+    """
     view = _Panel() if sys.stderr.isatty() else _Lines()
-    interrupts = 0
-    with view, Reader.open(store) as reader:
+    obeyed = 0
+    with _Interrupts() as interrupts, view, Reader.open(store) as reader:
         while True:
-            try:
-                row, progress = _look(reader, run)
-                view.show(row, progress)
-                if _over(store, row, process):
-                    break
-                time.sleep(_TICK)
-            except KeyboardInterrupt:
-                interrupts += 1
-                if interrupts == 3:
-                    say("the run goes on in the background: localsynth status --watch")
-                    return Exit.INTERRUPTED
-                view.note(_interrupt(store, run, interrupts))
+            row, progress = _look(reader, run)
+            view.show(row, progress)
+            if _over(store, row, process):
+                break
+            if interrupts.count >= 3:
+                say(f"the run goes on in the background: localsynth status --watch{_option(store)}")
+                return Exit.INTERRUPTED
+            if interrupts.count > obeyed:
+                obeyed += 1
+                view.note(_interrupt(store, run, obeyed))
+            time.sleep(_TICK)
         row, progress = _look(reader, run)
         view.show(row, progress)
-    return _conclude(store, row, progress, as_json=as_json, interrupted=interrupts > 0)
+        found = summary(store, reader, row)
+    _conclude(store, row, found)
+    if as_json:
+        data_json(found)
+    return _code(found, process, interrupted=obeyed > 0)
 
 
-def summary(store: Path, row: RunRow, progress: Progress | None) -> dict[str, Any]:
-    """A run as plain data."""
-    return {
-        "run": row.number,
-        "id": row.id,
-        "name": row.name,
-        "state": launch.true_state(store, row),
-        "model": row.model,
-        "seed": row.seed,
-        "store": str(store),
-        "error": row.error,
-        **(dataclasses.asdict(progress) if progress else {"kept": 0, "target": row.target}),
-    } | {"state": launch.true_state(store, row)}
+def begin(store: Path, run: str, process: subprocess.Popen[bytes], *, as_json: bool) -> int:
+    """Wait until the run's process can be told to pause or stop, and say its number; a run that failed is concluded."""
+    launch.await_start(store, run, process)
+    if process.returncode:
+        return follow(store, run, process, as_json=as_json)
+    with Reader.open(store) as reader:
+        row = reader.run(run)
+    if as_json:
+        data_json({"run": row.number, "id": row.id, "pid": process.pid})
+    else:
+        data(str(row.number))
+    return Exit.OK
+
+
+class _Interrupts:
+    """Counts Ctrl-C while something is watched, so that a quick second one is not lost while the first is obeyed."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __enter__(self) -> Self:
+        self._before = signal.signal(signal.SIGINT, self._count)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _count(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.count += 1
+
+
+def summary(store: Path, reader: Reader, row: RunRow) -> dict[str, Any]:
+    """A run as plain data. The figures of a live run are its own last word, those of any other are counted."""
+    progress = progress_of(reader, row.id)
+    if not launch.alive(store, row.id):
+        counts = reader.counts(row.id)
+        progress = dataclasses.replace(
+            progress or Progress(row.state, 0, row.target),
+            kept=counts.kept,
+            rejected=counts.by_rule,
+            failed=counts.failed,
+            asked=counts.kept + counts.rejected + counts.asked + counts.ready + counts.failed,
+        )
+    state = launch.true_state(store, row)
+    about = {"run": row.number, "id": row.id, "name": row.name, "state": state, "method": row.method}
+    about |= {"model": row.model, "seed": row.seed, "store": str(store), "error": row.error}
+    return about | dataclasses.asdict(progress or Progress(state, 0, row.target)) | {"state": state}
 
 
 def progress_of(reader: Reader, run: str) -> Progress | None:
@@ -84,23 +129,47 @@ def _interrupt(store: Path, run: str, count: int) -> str:
     return "stopping at once; Ctrl-C again leaves the run alone"
 
 
-def _conclude(store: Path, row: RunRow, progress: Progress | None, *, as_json: bool, interrupted: bool) -> int:
-    state = launch.true_state(store, row)
-    kept = progress.kept if progress else 0
-    if as_json:
-        data_json(summary(store, row, progress))
+def _conclude(store: Path, row: RunRow, found: Mapping[str, Any]) -> None:
+    """Say how it ended and what to type next."""
+    state, kept, note = found["state"], f"{found['kept']} of {row.target} kept", found["note"]
+    because = f": {note}" if note else ""
+    resume = f"localsynth resume {row.number}{_option(store)}"
     if state == "finished":
-        say(f"run {row.number} finished: {kept} kept in {store}")
-        say(f"  next: localsynth ls, localsynth show 0, localsynth export pairs.jsonl{_option(store)}")
-        return Exit.OK
-    tail = launch.log_tail(store, row.id)
+        say(f"run {row.number} finished with {kept}{because}")
+        if found["kept"]:
+            say(f"  next: localsynth ls, localsynth show 0, localsynth export{_option(store)}")
+        return
     if state == "stopped":
-        say(f"run {row.number} stopped with {kept} of {row.target} kept: {progress.note if progress else ''}")
+        say(f"run {row.number} stopped with {kept}{because}")
+        if found["asked"] >= plan_from(row.plan).attempts():
+            resume = "localsynth generate, with more --max-attempts, other --topics or another --seed"
+    elif state == "created":
+        said = _last_words(store, row)
+        say(f"run {row.number} {'could not start: ' + said if said else 'was never started'}")
+    elif state in {"running", "paused"}:
+        say(f"run {row.number} is {state}")
+        resume = f"localsynth status --watch{_option(store)}"
     else:
-        say(f"run {row.number} {state}: {row.error or ' / '.join(tail) or 'its process ended without a word'}")
-    say(f"  next: localsynth resume {row.number}{_option(store)}")
-    if state == "failed":
-        return Exit.MODEL
+        why = row.error or _last_words(store, row) or "its process ended without a word; is the disk full?"
+        say(f"run {row.number} {state} with {kept}: {why}")
+    say(f"  next: {resume}")
+
+
+def _last_words(store: Path, row: RunRow) -> str:
+    """The error that the run's process printed, where it could not write it into the store; "" when it did not."""
+    lines = launch.log_tail(store, row.id, 6)
+    starts = [number for number, line in enumerate(lines) if line.startswith("localsynth: ")]
+    return " ".join(line.strip() for line in lines[starts[-1] :]).removeprefix("localsynth: ") if starts else ""
+
+
+def _code(found: Mapping[str, Any], process: subprocess.Popen[bytes] | None, *, interrupted: bool) -> int:
+    """What the run's own process ended with, where that says more than the state in which it left the run."""
+    if found["state"] == "finished":
+        return Exit.OK if found["kept"] >= found["target"] else Exit.INCOMPLETE
+    if process is not None and process.returncode in {Exit.ERROR, Exit.USAGE, Exit.MODEL, Exit.STORE, Exit.DATA}:
+        return int(process.returncode)
+    if found["state"] == "failed":
+        return Exit.ERROR
     return Exit.INTERRUPTED if interrupted else Exit.INCOMPLETE
 
 

@@ -14,9 +14,12 @@ from localsynth import paths
 from localsynth.config import Plan, plan_data
 from localsynth.engine.lock import holder, refuse_busy
 from localsynth.errors import NotFound, StoreError
+from localsynth.store.encode import now
 from localsynth.store.queries import Reader
 from localsynth.store.rows import RunRow, Verb
 from localsynth.store.store import Store
+
+_MARK = "--- process started "
 
 
 def create(store: Path, plan: Plan, name: str | None = None) -> str:
@@ -44,6 +47,9 @@ def start(store: Path, run: str) -> subprocess.Popen[bytes]:
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as file:
+            # Takes up a block of the disk, so that a disk which fills up later leaves room for the last words.
+            file.write(f"{_MARK}{now()}\n".encode())
+            file.flush()
             return subprocess.Popen(
                 [sys.executable, "-m", "localsynth", "run", run, "--store", str(store)],
                 stdin=subprocess.DEVNULL,
@@ -83,7 +89,7 @@ def true_state(store: Path, row: RunRow) -> str:
 
 
 def log_tail(store: Path, run: str, lines: int = 3) -> list[str]:
-    """The last lines that a run's process printed."""
+    """The last lines that the latest process of a run printed."""
     try:
         with paths.run_log(store, run).open("rb") as file:
             file.seek(0, os.SEEK_END)
@@ -91,7 +97,8 @@ def log_tail(store: Path, run: str, lines: int = 3) -> list[str]:
             text = file.read().decode("utf-8", "replace")
     except OSError:
         return []
-    return [line for line in text.splitlines() if line.strip()][-lines:]
+    said = text.rpartition(_MARK)[2].splitlines()[_MARK in text :]
+    return [line for line in said if line.strip()][-lines:]
 
 
 def newest(store: Path, name: str | None) -> RunRow:
