@@ -1,0 +1,68 @@
+"""Grades, and that a verdict is remembered for one file as it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from localsynth import catalog
+from localsynth.config import plan_from
+from localsynth.engine import fitness
+from localsynth.engine.fitness import Checkup, examine, judge, refuse_unfit, too_low
+from localsynth.errors import ModelError
+from localsynth.filters.yields import assess
+
+GOOD = "What is the best way to learn the {} language in a year?"
+
+
+def report(good: int, bad: int):
+    words = [f"{a}{b}" for a in "abcdefghijklm" for b in "nopqrstuvwxyz"]
+    return assess([(GOOD.format(words[n]), True) for n in range(good)] + [("Tell me about", False)] * bad)
+
+
+def test_a_grade_needs_the_interval_to_lie_beyond_its_limit() -> None:
+    assert judge(report(64, 0))[0] == "fit"
+    assert judge(report(40, 24))[0] == "usable with care"
+    assert judge(report(30, 34))[0] == "usable with care"
+    grade, reason = judge(report(10, 54))
+    assert grade == "unfit"
+    assert "16%" in reason
+    assert "cut off" in reason
+    assert (too_low(3, 8), too_low(30, 64), too_low(10, 64)) == (False, False, True)
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "model.gguf"
+    path.write_bytes(b"GGUF")
+    monkeypatch.setattr(catalog, "resolve", lambda name: SimpleNamespace(path=path))
+    return path
+
+
+def test_an_unfit_model_is_refused_until_it_is_forced_or_becomes_another_file(model: Path) -> None:
+    plan = plan_from({"ask": {"model": str(model), "backend": "llamacpp"}})
+    refuse_unfit(plan)  # nobody has looked yet
+    grade, reason = judge(report(10, 54))
+    fitness._remember(model, Checkup("m", {}, report(10, 54), grade, reason, ()))
+    with pytest.raises(ModelError, match="calls this model unfit") as caught:
+        refuse_unfit(plan)
+    assert "--force" in caught.value.hint
+    refuse_unfit(plan_from({"ask": {"model": str(model), "backend": "llamacpp"}, "force": True}))
+    refuse_unfit(plan_from({"method": "imported", "instructions": "in.jsonl"}))
+    model.write_bytes(b"GGUF, another one")
+    os.utime(model, ns=(1, 1))
+    refuse_unfit(plan)
+
+
+def test_the_doctor_examines_the_scripted_model() -> None:
+    said: list[str] = []
+    found = examine(None, backend="scripted", turns=32, language="en", seed=0, system=None, say=said.append)
+    assert found.grade == "fit"
+    assert found.report.n == 32
+    assert 1 <= len(found.examples) <= 5
+    assert said == ["asking for 32 user turns"]
+    again = examine(None, backend="scripted", turns=32, language="en", seed=0, system=None, say=said.append)
+    assert again.as_data() == found.as_data()
