@@ -38,8 +38,8 @@ class Machine:
 
     @property
     def backend(self) -> Backend:
-        """The backend that suits it best without further set-up."""
-        return "mlx" if self.apple_silicon else "llamacpp"
+        """The backend that runs generators: llama.cpp is the one that this version has, on every machine."""
+        return "llamacpp"
 
 
 def machine() -> Machine:

@@ -109,7 +109,7 @@ def _starter() -> ResolvedModel:
 
 
 def _from_card(card: ModelCard) -> ResolvedModel:
-    """What was pulled for a card; where both kinds are here, the one this machine runs faster."""
+    """What was pulled for a card, GGUF first: it is what llama.cpp runs."""
     kinds: list[ResolvedModel] = []
     if card.gguf:
         folder = pulled_dir(card.gguf.repo)
@@ -121,8 +121,7 @@ def _from_card(card: ModelCard) -> ResolvedModel:
         if (folder / "config.json").is_file():
             kinds.append(ResolvedModel(_folder_kind(folder), folder, card, revision=_revision(folder)))
     if kinds:
-        preferred = "mlx" if machine().apple_silicon else "gguf"
-        return min(kinds, key=lambda found: found.kind != preferred)
+        return kinds[0]
     if card.id == STARTER:
         return ResolvedModel("gguf", starter_path(), card, starter=True)
     raise ModelError(f"{card.id} is not on this machine", f"localsynth models pull {card.id}")

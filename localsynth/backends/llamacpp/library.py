@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from collections import Counter, deque
 from functools import cache
@@ -20,6 +21,9 @@ _keep: list[Any] = []  # C keeps pointers to these
 @cache
 def library() -> Any:
     """The module `llama_cpp`. MissingPackage when it is not installed or was built for another machine."""
+    # llama.cpp's threads wait for each other many times a token. Spinning, they lose almost everything as soon as any
+    # other program wants a core: the encoder of this very run, or a browser.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         import llama_cpp
     except ImportError as error:
