@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from localsynth.events import Progress
-from localsynth.printable import one_line, printable
+from localsynth.printable import fit, one_line, printable
 from localsynth.store.rows import RunRow
 
 
@@ -23,11 +23,11 @@ def panel(row: RunRow, progress: Progress | None, note: str, size: ConsoleDimens
     rejected = sorted(progress.rejected.items(), key=lambda item: -item[1])[:6]
     if rejected:
         line = ", ".join(f"{rule_name(rule)} {count}" for rule, count in rejected)
-        parts += [Text(f"rejected  {one_line(line, width - 10)}", style="yellow"), Text()]
+        parts += [Text(f"rejected  {fit(line, width - 10).rstrip()}", style="yellow"), Text()]
     if progress.last_instruction:
         parts += [
-            Text.assemble(("last kept  ", "bold"), one_line(progress.last_instruction, width - 11)),
-            Text("           " + one_line(progress.last_response, width - 11), style="dim"),
+            Text.assemble(("last kept  ", "bold"), fit(progress.last_instruction, width - 11)),
+            Text("           " + fit(progress.last_response, width - 11), style="dim"),
         ]
     if progress.state == "running" and progress.live and size.height >= 22:
         tail = printable(progress.live)[-(2 * width) :].replace("\n", " ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import pytest
@@ -45,6 +46,14 @@ def test_hostile_text_neither_acts_nor_breaks_the_frame() -> None:
                   "answer cut off 2", "321 tokens/s", "900 tokens saved", "3% duplicates", "8/8 slots", "last kept",
                   "finishing what is in flight"):  # fmt: skip
         assert words in text
+
+
+def test_wide_characters_do_not_make_the_panel_higher() -> None:
+    narrow, wide = (
+        drawn(dataclasses.replace(PROGRESS, last_instruction=text, last_response=text, live=text))
+        for text in ("a" * 200, "机器学习" * 50)
+    )
+    assert len(wide.splitlines()) == len(narrow.splitlines())
 
 
 def test_before_the_first_progress_the_model_loads() -> None:
