@@ -113,7 +113,7 @@ async def test_a_model_that_does_not_load():
 
 
 async def test_text_arrives_while_it_is_written_on_the_loops_thread(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("localsynth.backends.stepped.TEXT_EVERY", 0.0)
+    monkeypatch.setattr("localsynth.backends.worker.TEXT_EVERY", 0.0)
     said: list[str] = []
     threads: set[int] = set()
 

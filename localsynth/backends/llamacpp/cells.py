@@ -68,7 +68,7 @@ class Cells:
         if not self._exact:
             slot.sure = len(slot.tokens)
 
-    def hole(self) -> tuple[Slot, Slot] | None:
+    def gap(self) -> tuple[Slot, Slot] | None:
         """The highest live slot and the lowest idle one below it.
 
         llama.cpp computes neighbouring sequences together; each gap between live slots costs another pass over all

@@ -22,7 +22,6 @@ from localsynth.records import Request
 
 _NO_ROOM = 1  # llama_decode's way to say that the cache is full
 _REMEMBERED = 256  # prompts of which it is known that they came; those that came twice keep their logits, 200 KB each
-_PATIENCE = 2  # steps that a gap between live slots waits for a new request before it is closed
 
 
 @dataclass(slots=True, eq=False)
@@ -58,7 +57,6 @@ class LlamaCppDecoder:
         self._joining: list[_Row] = []
         self._ends = frozenset(vocabulary.end_ids)
         self._seen: OrderedDict[tuple[int, ...], Logits | None] = OrderedDict()
-        self._gap_steps = 0
         self._order: dict[int, int] = {}
 
     def add(self, uid: int, request: Request) -> int:
@@ -84,7 +82,7 @@ class LlamaCppDecoder:
 
     def step(self) -> Sequence[Step]:
         """Read the prompts that joined, then decode one token for every live row."""
-        self._close_gap()
+        self._close_gaps()
         joined, self._joining = self._joining, []
         steps = [self._begin(row) for row in joined]
         rows = list(self._rows.values())
@@ -186,15 +184,13 @@ class LlamaCppDecoder:
     def _free(self, uid: int) -> None:
         self._cells.free(self._rows.pop(uid).slot)
 
-    def _close_gap(self) -> None:
-        gap = self._cells.hole()
-        self._gap_steps = self._gap_steps + 1 if gap else 0
-        if gap is None or self._gap_steps <= _PATIENCE:
-            return
-        source, target = gap
-        row = next(row for row in self._rows.values() if row.slot is source)
-        self._cells.move(source, target)
-        row.slot = target
+    def _close_gaps(self) -> None:
+        """Let the last rows move up; a gap costs about 11 ms a step of the starter model, a copy 1.4 ms once."""
+        while gap := self._cells.gap():
+            source, target = gap
+            row = next(row for row in self._rows.values() if row.slot is source)
+            self._cells.move(source, target)
+            row.slot = target
 
     def _remember(self, prompt: list[int], logits: Logits) -> None:
         """Keep the logits of a prompt that comes again, as every question's does under the same system prompt."""
