@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from typing import Any
@@ -76,6 +77,9 @@ def cli(ctx: click.Context) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with one of the documented codes."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A character that this terminal's encoding does not know is shown as "?"; --json is ASCII and loses nothing.
+        sys.stdout.reconfigure(errors="replace")
     sys.exit(_main(arguments))
 
 

@@ -119,7 +119,8 @@ def _line(found: Mapping[str, Any]) -> str:
     from localsynth.printable import fit, terminal_width
 
     imported = found["method"] == "import"
-    kept = f"{found['kept']:>7} rows" if imported else f"{found['kept']:>7} of {found['target']:<7}"
+    unit = "row" if found["kept"] == 1 else "rows"
+    kept = f"{found['kept']:>7} {unit}" if imported else f"{found['kept']:>7} of {found['target']:<7}"
     what = "imported" if imported else found["model"] or "the starter"
     rate = f"{found['tokens_per_second']:.0f} tokens/s" if found["state"] in {"running", "paused"} else ""
     head = f"{found['run']:>4}  {found['state']:<8} {kept:<19} "

@@ -83,9 +83,11 @@ def _check_path(path: Path, *, create: bool) -> None:
 
 
 def _check_version(connection: sqlite3.Connection, path: Path, *, writable: bool) -> int:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    (application,) = connection.execute("PRAGMA application_id").fetchone()
-    (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    # In one statement, so from one snapshot: another process may be making the store meanwhile.
+    version, application, tables = connection.execute(
+        "SELECT (SELECT user_version FROM pragma_user_version), (SELECT application_id FROM pragma_application_id), "
+        "(SELECT count(*) FROM sqlite_master)"
+    ).fetchone()
     if application != APPLICATION_ID and (tables or version or application):
         raise StoreError(f"{path} is a database of another program", "name another file: `--store FILE`")
     if version > VERSION:

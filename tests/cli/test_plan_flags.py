@@ -99,7 +99,7 @@ def test_lists_keep_to_the_width_and_are_aligned(cli: Callable, tmp_path: Path) 
     assert {line.index("kept") for line in lines} == {6}
     status = cli("status", COLUMNS="80").out.splitlines()
     assert "15 of 15" in status[0]
-    assert "1 rows" in status[1] or "2 rows" in status[1]
+    assert "2 rows" in status[1]
     assert "imported" in status[1]
     assert all(cell_len(line) <= 80 for line in status)
 
@@ -120,3 +120,14 @@ def test_a_limit_of_attempts_is_not_answered_with_resume(cli: Callable) -> None:
     assert done.code == 6
     assert "the limit of 10 questions is reached" in done.err
     assert "localsynth resume" not in done.err
+
+
+def test_a_terminal_that_cannot_show_a_character_shows_another(cli: Callable, tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text(
+        '{"instruction": "机器学习是什么？请简单地解释一下。", "output": "一种方法。"}\n'
+    )
+    assert cli("import", "rows.jsonl").code == 0
+    for arguments in (("ls",), ("show", 0)):
+        done = cli(*arguments, PYTHONIOENCODING="ascii", PYTHONUTF8="0")
+        assert done.code == 0, done.err
+        assert "?" in done.out
