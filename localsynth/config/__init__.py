@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import difflib
 import functools
 import math
 import re
@@ -15,8 +14,9 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
+from localsynth.config.decoding import decode
 from localsynth.errors import PlanError
 from localsynth.records import Sampling
 
@@ -144,13 +144,13 @@ def read_plan(path: Path) -> dict[str, Any]:
         raise PlanError(f"there is no plan at {path}", "check the path given to --plan") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"{path} is not a readable TOML file: {error}", "mend the line that is named") from None
-    _decode(Plan, tables, "")
+    decode(Plan, tables, prepare=_prepare)
     return tables
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
     """Build a plan from plain data (TOML or the JSON in the store), checked key by key."""
-    plan: Plan = _decode(Plan, data, "")
+    plan: Plan = decode(Plan, data, prepare=_prepare)
     _check(plan)
     return plan
 
@@ -172,6 +172,10 @@ def sampling_tables(value: Any) -> Any:
     if isinstance(value, str):
         return [dataclasses.asdict(entry) for entry in mix(value, max_tokens=512)]
     return [value] if isinstance(value, Mapping) else value
+
+
+def _prepare(where: str, value: Any) -> Any:
+    return sampling_tables(value) if where.endswith("sampling") else value
 
 
 def _check(plan: Plan) -> None:
@@ -222,49 +226,3 @@ def _is_date(text: str) -> bool:
         return not text or bool(dt.date.fromisoformat(text))
     except ValueError:
         return False
-
-
-def _decode(kind: Any, value: Any, where: str) -> Any:
-    origin = get_origin(kind)
-    if dataclasses.is_dataclass(kind):
-        return _decode_table(kind, value, where)
-    if origin is tuple:
-        inner = get_args(kind)[0]
-        if where.endswith("sampling"):
-            value = sampling_tables(value)
-        if not isinstance(value, list | tuple):
-            raise _wrong(where, "a list", value)
-        return tuple(_decode(inner, item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise PlanError(f"{where} = {value!r} is not known", f"use one of: {', '.join(get_args(kind))}")
-        return value
-    return _decode_scalar(kind, value, where)
-
-
-def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
-        wanted = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}
-        raise _wrong(where, wanted[kind], value)
-    if kind is float and not math.isfinite(value):
-        raise _wrong(where, "a finite number", value)
-    return value
-
-
-def _decode_table(kind: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise _wrong(where or "the plan", "a table", value)
-    hints = get_type_hints(kind)
-    for key in value:
-        if key not in hints:
-            near = difflib.get_close_matches(str(key), hints, n=1)
-            advice = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(hints)}"
-            raise PlanError(f"unknown key {'.'.join(filter(None, (where, str(key))))!r} in the plan", advice)
-    inner = {k: _decode(hints[k], v, ".".join(filter(None, (where, k)))) for k, v in value.items()}
-    return kind(**inner)
-
-
-def _wrong(where: str, wanted: str, value: Any) -> PlanError:
-    return PlanError(f"{where} must be {wanted}, not {value!r}"[:300], "change it in the plan or on the command line")
