@@ -41,15 +41,6 @@ def cache_dir() -> Path:
     return Path(user_cache_dir(_APP, appauthor=False))
 
 
-def config_file() -> Path:
-    """The user's own defaults; it need not exist."""
-    if os.environ.get("LOCALSYNTH_HOME"):
-        return home() / "config.toml"
-    from platformdirs import user_config_dir
-
-    return Path(user_config_dir(_APP, appauthor=False)) / "config.toml"
-
-
 def default_store() -> Path:
     """LOCALSYNTH_STORE, else localsynth.db in the current folder; always absolute."""
     return Path(os.environ.get("LOCALSYNTH_STORE") or "localsynth.db").expanduser().absolute()

@@ -15,10 +15,10 @@ from localsynth.config import (
     RolePlan,
     SystemPrompt,
     WeightedSampling,
-    load_plan,
     mix,
     plan_data,
     plan_from,
+    read_plan,
 )
 from localsynth.errors import PlanError
 
@@ -73,20 +73,20 @@ def test_a_wrong_plan_names_the_key(tmp_path: Path, text: str, message: str, hin
     path = tmp_path / "plan.toml"
     path.write_text(text)
     with pytest.raises(PlanError) as caught:
-        load_plan(path)
+        plan_from(read_plan(path))
     assert message in caught.value.message
     assert hint in caught.value.hint
 
 
 def test_a_missing_plan_is_named(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no plan at"):
-        load_plan(tmp_path / "none.toml")
+        plan_from(read_plan(tmp_path / "none.toml"))
 
 
 def test_weights_need_not_sum_to_one(tmp_path: Path) -> None:
     path = tmp_path / "plan.toml"
     path.write_text("systems = [" + ",".join("{text='a', weight=0.1}" for _ in range(10)) + "]")
-    assert len(load_plan(path).systems) == 10
+    assert len(plan_from(read_plan(path)).systems) == 10
 
 
 def test_the_papers_mixes_have_its_weights() -> None:

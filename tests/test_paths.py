@@ -13,7 +13,7 @@ from localsynth import paths
 
 def test_home_moves_everything_of_the_user(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("LOCALSYNTH_HOME", str(tmp_path))
-    for place in (paths.models_dir(), paths.optimised_dir(), paths.cache_dir(), paths.config_file()):
+    for place in (paths.models_dir(), paths.optimised_dir(), paths.cache_dir()):
         assert place.is_relative_to(tmp_path)
     assert paths.models_dir() != paths.cache_dir()
 
@@ -26,7 +26,6 @@ def test_without_home_the_platform_decides(monkeypatch: pytest.MonkeyPatch) -> N
     if sys.platform.startswith("linux"):
         assert paths.home() == Path("/data/localsynth")
         assert paths.cache_dir() == Path("/cache/localsynth")
-        assert paths.config_file() == Path("/config/localsynth/config.toml")
     assert paths.home().is_absolute()
 
 

@@ -6,7 +6,7 @@ from localsynth.catalog.cards import Backend, Catalogue, GgufSource, ModelCard, 
 from localsynth.catalog.hardware import Machine, machine, recommend
 from localsynth.catalog.local import LocalModel, LocalServer, local_models, local_servers
 from localsynth.catalog.pulling import Progress, pull
-from localsynth.catalog.resolving import ResolvedModel, encoder_path, resolve, starter_note, starter_path
+from localsynth.catalog.resolving import ResolvedModel, copy_note, encoder_path, resolve, starter_note, starter_path
 
 __all__ = [
     "Backend",
@@ -19,6 +19,7 @@ __all__ = [
     "Progress",
     "ResolvedModel",
     "Role",
+    "copy_note",
     "encoder_path",
     "load",
     "local_models",

@@ -135,7 +135,32 @@ def _from_path(path: Path) -> ResolvedModel:
     if not is_gguf(path):
         hint = "give a .gguf file, a folder with config.json, or a name from: localsynth models list"
         raise ModelError(f"{path} is not a GGUF file, or cannot be read", hint)
-    return ResolvedModel("gguf", path, _card_of(path.parent), revision=_revision(path.parent))
+    source = _source_of(path)
+    if _is_starter(source):
+        return ResolvedModel("gguf", path, load().find(STARTER))
+    return ResolvedModel("gguf", path, _card_of(source.parent), revision=_revision(source.parent))
+
+
+def copy_note(copy: Path) -> Path:
+    """The note beside an optimised copy: JSON with the `source` it was made from and what its yield was."""
+    return copy.with_suffix(".json")
+
+
+def _source_of(path: Path) -> Path:
+    """The file that an optimised copy was made from; any other file is its own source."""
+    if path.resolve().parent != paths.optimised_dir().resolve():
+        return path
+    try:
+        return Path(json.loads(copy_note(path).read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return path
+
+
+def _is_starter(path: Path) -> bool:
+    try:
+        return path.resolve() == starter_path().resolve()
+    except MissingPackage:
+        return False
 
 
 def _from_folder(folder: Path) -> ResolvedModel:

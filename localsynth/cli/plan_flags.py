@@ -70,6 +70,8 @@ def _instructions(path: Path, target: int | None) -> dict[str, Any]:
 
 def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
     """Models, backends and sampling of both roles; the card's figures fill what neither file nor flags say."""
+    from localsynth.engine.optimising import fastest
+
     chosen = given.get("model")
     for role, flags, model in (("ask", _ASK, chosen), ("answer", _ANSWER, given.get("answer_model", chosen))):
         table: dict[str, Any] = dict(data.get(role, {}))
@@ -80,7 +82,7 @@ def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
         card = None
         if table.get("backend") != "scripted":
             found = catalog.resolve(table.get("model") or None)
-            card, table["model"] = found.card, str(found.path)
+            card, table["model"] = found.card, str(fastest(found.path))
             if role == "ask" and found.starter and not os.environ.get("LOCALSYNTH_MODEL"):
                 say(catalog.starter_note())
         base = _base_sampling(role, card, given)

@@ -131,11 +131,6 @@ class Plan:
         return self.limits.attempts or max(500, 20 * self.target)
 
 
-def load_plan(path: Path) -> Plan:
-    """Read plan.toml; PlanError names the key and the nearest right one."""
-    return plan_from(read_plan(path))
-
-
 def read_plan(path: Path) -> dict[str, Any]:
     """The tables of plan.toml, their keys and kinds of values checked; PlanError when it cannot be read."""
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from localsynth import paths
 from localsynth.backends.gguf import read_facts
 from localsynth.backends.optimize import optimize, repack_target
+from localsynth.catalog import copy_note
 from localsynth.config import Plan, RolePlan
 from localsynth.engine.fitness import ask_sampling, ask_turns
 from localsynth.engine.roles import build_backend, format_of
@@ -24,10 +25,15 @@ MARGIN = 0.03
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of it. `loss_high`: the loss of yield is below this with 97.5 % confidence; None when unchecked."""
+    """What became of it; the rates and the loss are None when unchecked.
+
+    `loss_high`: the upper end of the loss's 95 % interval.
+    """
 
     path: Path
     quantisation: str
+    yield_before: float | None = None
+    yield_after: float | None = None
     loss: float | None = None
     loss_high: float | None = None
 
@@ -40,7 +46,8 @@ class Outcome:
         """One line for a person."""
         if self.loss is None or self.loss_high is None:
             return f"made {self.quantisation}; its yield was not compared, so name it with --model to use it"
-        figures = f"loss of yield {self.loss:+.1%}, at most {self.loss_high:+.1%} (95 % interval, {TURNS} turns each)"
+        figures = f"yield {self.yield_before:.1%} before, {self.yield_after:.1%} after, {TURNS} turns each; "
+        figures += f"the loss is at most {self.loss_high:.1%} (95 % interval)"
         return f"made {self.quantisation}: {figures}; {'it is used from now on' if self.sound else 'it is not used'}"
 
 
@@ -52,14 +59,28 @@ def optimise(model: Path, *, check: bool, say: Callable[[str], None]) -> Outcome
     say(f"requantising {model.name} to {target}")
     copy = optimize(model, paths.optimised_dir())
     outcome = Outcome(copy, target)
+    _write_note(outcome, model)
     if check:
         say(f"comparing the yield of both files, {TURNS} user turns each")
         before, after = _yield_of(model), _yield_of(copy)
         difference = two_proportion(before, after)
-        outcome = Outcome(copy, target, difference.value, difference.high95)
-    note = asdict(outcome) | {"path": str(copy), "source": str(model.resolve())}
-    _note_file(copy).write_text(json.dumps(note, indent=2), encoding="utf-8")
+        outcome = Outcome(copy, target, before.rate, after.rate, difference.value, difference.high95)
+        _write_note(outcome, model)
     return outcome
+
+
+def fastest(model: Path) -> Path:
+    """The optimised copy of a file where there is one that was shown to lose no yield, else the file itself."""
+    for note in sorted(paths.optimised_dir().glob("*.json")):
+        try:
+            found = json.loads(note.read_text(encoding="utf-8"))
+            copy = Path(found["path"])
+            fresh = copy.stat().st_mtime_ns >= model.stat().st_mtime_ns
+            if found["source"] == str(model.resolve()) and found["sound"] is True and fresh:
+                return copy
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return model
 
 
 def _yield_of(model: Path) -> YieldReport:
@@ -79,5 +100,8 @@ def _yield_of(model: Path) -> YieldReport:
     return asyncio.run(ask())
 
 
-def _note_file(copy: Path) -> Path:
-    return copy.with_suffix(".json")
+def _write_note(outcome: Outcome, source: Path) -> None:
+    note = asdict(outcome) | {"path": str(outcome.path), "source": str(source.resolve()), "sound": outcome.sound}
+    draft = copy_note(outcome.path).with_suffix(".part")
+    draft.write_text(json.dumps(note, indent=2), encoding="utf-8")
+    draft.replace(copy_note(outcome.path))

@@ -21,9 +21,9 @@ _keep: list[Any] = []  # C keeps pointers to these
 @cache
 def library() -> Any:
     """The module `llama_cpp`. MissingPackage when it is not installed or was built for another machine."""
-    # llama.cpp's threads wait for each other many times a token. Spinning, they lose almost everything as soon as any
-    # other program wants a core: the encoder of this very run, or a browser.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # llama.cpp's threads wait for each other many times a token. With libgomp's own 300,000 turns of spinning they get
+    # almost nothing done as soon as another program wants a core: the encoder of this very run, or a browser.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         import llama_cpp
     except ImportError as error:
