@@ -21,14 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from llama_limit import limit
+from peer_llama import PRE
 
 from localsynth import catalog
+from localsynth.backends.llamacpp import LlamaCppSettings
 from localsynth.config import plan_from
 from localsynth.engine import launch, runner
 from localsynth.filters.yields import assess
 from localsynth.store.queries import Reader
 
 HERE = Path(__file__).parent
+SETTINGS = LlamaCppSettings(slots=32, context=512)
 CONTROL = ("<|im_start|>", "<|im_end|>")
 
 
@@ -107,10 +110,10 @@ def main() -> None:
     model = options.file or catalog.starter_path()
     size = [str(options.pairs), str(options.tokens), "1"]
     sides = [ours("localsynth", model, options.pairs, options.tokens)]
-    bare = {model: limit(model, slots=32, tokens=options.tokens)}
+    bare = {model: limit(model, SETTINGS, PRE, options.tokens)}
     if options.repacked:
         sides.append(ours("localsynth, repacked file", options.repacked, options.pairs, options.tokens))
-        bare[options.repacked] = limit(options.repacked, slots=32, tokens=options.tokens)
+        bare[options.repacked] = limit(options.repacked, SETTINGS, PRE, options.tokens)
     sides.append(peer("one at a time, llama_cpp.Llama", [sys.executable, "peer_llama.py", str(model), *size]))
     if options.distilabel:
         command = [options.distilabel, "peer_distilabel.py", str(model), options.tokenizer, *size]
