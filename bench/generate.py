@@ -61,10 +61,11 @@ class Side:
 
 
 def ours(name: str, model: Path, pairs: int, tokens: int) -> Side:
-    """A whole run through gate and store; every answered sample is a pair."""
+    """A whole run through gate and store over a tenth more questions than pairs; every answered sample is a pair."""
     plan = plan_from(
         {
-            "target": pairs,
+            "target": 10 * pairs,
+            "limits": {"attempts": pairs + pairs // 10},
             "seed": 1,
             "force": True,
             "ask": {"model": str(model), "sampling": {"temperature": 1.0, "min_p": 0.05, "max_tokens": tokens}},
