@@ -110,19 +110,24 @@ def main() -> None:
     options = parser.parse_args()
     model = options.file or catalog.starter_path()
     size = [str(options.pairs), str(options.tokens), "1"]
-    sides = [ours("localsynth", model, options.pairs, options.tokens)]
-    bare = {model: limit(model, SETTINGS, PRE, options.tokens)}
-    if options.repacked:
-        sides.append(ours("localsynth, repacked file", options.repacked, options.pairs, options.tokens))
-        bare[options.repacked] = limit(options.repacked, SETTINGS, PRE, options.tokens)
-    sides.append(peer("one at a time, llama_cpp.Llama", [sys.executable, "peer_llama.py", str(model), *size]))
-    if options.distilabel:
-        command = [options.distilabel, "peer_distilabel.py", str(model), options.tokenizer, *size]
-        sides.append(peer("distilabel MagpieGenerator", command))
+    sides: list[Side] = []
+
+    def take(side: Side) -> None:
+        """Shown as it comes: a peer may take many minutes."""
+        sides.append(side)
+        print(side.row(sides[0]), flush=True)
+
     print(f"{model.name}, {options.pairs} pairs, {options.tokens} new tokens a turn")
     print(f"{'':<34} pairs  usable  tokens/s  (ratio)  pairs/s  usable/min  (ratio)")
-    for side in sides:
-        print(side.row(sides[0]))
+    take(ours("localsynth", model, options.pairs, options.tokens))
+    bare = {model: limit(model, SETTINGS, PRE, options.tokens)}
+    if options.repacked:
+        take(ours("localsynth, repacked file", options.repacked, options.pairs, options.tokens))
+        bare[options.repacked] = limit(options.repacked, SETTINGS, PRE, options.tokens)
+    take(peer("one at a time, llama_cpp.Llama", [sys.executable, "peer_llama.py", str(model), *size]))
+    if options.distilabel:
+        command = [options.distilabel, "peer_distilabel.py", str(model), options.tokenizer, *size]
+        take(peer("distilabel MagpieGenerator", command))
     for side, (path, tokens_per_second) in zip(sides, bare.items(), strict=False):
         share = side.rate / tokens_per_second
         print(f"limit of {path.name}: {tokens_per_second:.0f} tokens/s; {side.name} reaches {share:.2f} of it")

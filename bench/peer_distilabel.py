@@ -34,7 +34,7 @@ def main() -> None:
     task = MagpieGenerator(llm=llm, num_rows=int(pairs), batch_size=int(pairs))
     task.load()
     started = time.perf_counter()
-    rows = [row for batch, _ in task.process() for row in batch][: int(pairs)]
+    rows, _ = next(task.process())  # its own loop writes a second batch when the first one was all
     seconds = time.perf_counter() - started
     found = [{"instruction": row.get("instruction") or "", "response": row.get("response") or ""} for row in rows]
     count = sum(len(llm._model.tokenize(text.encode(), add_bos=False)) for row in found for text in row.values())

@@ -7,23 +7,21 @@ from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
 
 from localsynth.errors import LocalsynthError
-from localsynth.printable import printable
 from localsynth.tui.asking import AskingScreen
-from localsynth.tui.launcher import Launcher
 from localsynth.tui.screens.help import Help
 from localsynth.tui.screens.monitor import MonitorScreen
 from localsynth.tui.screens.review import ReviewScreen
 from localsynth.tui.screens.runs import RunsScreen
+from localsynth.tui.store_app import StoreApp
 from localsynth.tui.watching import Watcher
 
 
-class LocalsynthApp(App[None]):
-    """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone."""
+class LocalsynthApp(StoreApp):
+    """Which screens there are, and the keys that reach them."""
 
     TITLE = "localsynth"
     CSS_PATH = "app.tcss"
@@ -41,22 +39,6 @@ class LocalsynthApp(App[None]):
         Binding("tab", "app.focus_next", "Other pane", show=False, id="app.focus", tooltip="Go to the other pane"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; a run goes on without this screen"),
     ]
-
-    def __init__(self, store: Path) -> None:
-        super().__init__()
-        self.store = store
-        self.launcher = Launcher(store)
-        self.run_id: str | None = None
-        self.farewell: list[str] = []
-
-    def say(self, message: str) -> None:
-        """A short word in the corner."""
-        self.notify(printable(message, 400), markup=False)
-
-    def complain(self, error: LocalsynthError) -> None:
-        """An error with what to do next."""
-        text = "\n".join(filter(None, (error.message, error.hint)))
-        self.notify(printable(text, 600), severity="error", timeout=10, markup=False)
 
     def action_help(self) -> None:
         screen = self.screen

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, TypeVar, cast
+from typing import ClassVar, TypeVar, cast
 
 from textual.screen import Screen
 from textual.timer import Timer
 
 from localsynth.errors import LocalsynthError
 from localsynth.tui.messages import Answered, Refused
-
-if TYPE_CHECKING:
-    from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.store_app import StoreApp
 
 Result = TypeVar("Result")
 
@@ -35,9 +33,9 @@ class AskingScreen(Screen[None]):
         self._timer: Timer | None = None
 
     @property
-    def ui(self) -> LocalsynthApp:
+    def ui(self) -> StoreApp:
         """The application."""
-        return cast("LocalsynthApp", self.app)
+        return cast("StoreApp", self.app)
 
     def look(self) -> None:
         """Ask for what the screen shows."""
