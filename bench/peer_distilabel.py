@@ -36,9 +36,21 @@ def main() -> None:
     started = time.perf_counter()
     rows, _ = next(task.process())  # its own loop writes a second batch when the first one was all
     seconds = time.perf_counter() - started
-    found = [{"instruction": row.get("instruction") or "", "response": row.get("response") or ""} for row in rows]
-    count = sum(len(llm._model.tokenize(text.encode(), add_bos=False)) for row in found for text in row.values())
-    json.dump({"seconds": seconds, "tokens": count, "rows": found}, sys.stdout)
+
+    def count(text: str) -> int:
+        return len(llm._model.tokenize(text.encode(), add_bos=False))
+
+    found = [
+        {
+            "instruction": row.get("instruction") or "",
+            "response": row.get("response") or "",
+            # It keeps no finish reason: a question as long as the limit was cut off by it.
+            "stopped": count(row.get("instruction") or "") < int(tokens) - 2,
+        }
+        for row in rows
+    ]
+    total = sum(count(row["instruction"]) + count(row["response"]) for row in found)
+    json.dump({"seconds": seconds, "tokens": total, "rows": found}, sys.stdout)
 
 
 if __name__ == "__main__":
