@@ -151,6 +151,8 @@ class BrowsingScreen(AskingScreen):
         self._was_live, window = answer
         if window is not None:
             self._follow(window)
+        else:  # what was wanted while this was read was left out
+            self.list.want()
 
     def _follow(self, window: Window) -> None:
         """The next state of the same list: the cursor stays on its sample."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -113,9 +114,27 @@ async def test_typing_in_the_search_reviews_nothing(path: Path, run: str, review
         assert "found by rivers" in shown(app)
         await press(pilot, "j", "escape")
         assert cursor(app) == 6
-        for _ in range(20):  # the rows above the cursor are read after those below it
-            await settle(pilot)
         assert listed(app) == list(range(10))
+
+
+async def test_rows_that_are_wanted_while_others_are_read_come_later(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "3", "slash", *"rivers", "enter", "j")
+        screen, read = app.screen, threading.Event()
+        screen.open(pages.Query(run), at=screen.list.row.id)
+        await pilot.pause()
+        opened = pages.first(path, pages.Query(run), at=screen.list.row.id)
+        # The reading of every second is at work when the list is there and wants the rows above.
+        screen.ask("rows", lambda: (False, None) if read.wait(10) else None, screen._take)
+        screen._opened(opened, 0)
+        await pilot.pause()
+        assert listed(app) == [6, 7, 8, 9]
+        read.set()
+        await settle(pilot)
+        assert listed(app) == list(range(10))
+        assert cursor(app) == 6
 
 
 async def test_chinese_is_found_and_shown(path: Path, run: str) -> None:

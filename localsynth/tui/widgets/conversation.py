@@ -106,7 +106,7 @@ def _origin(turn: Turn) -> str:
     if turn.completion_tokens is not None:
         known.append(f"{turn.prompt_tokens or 0} + {turn.completion_tokens} tokens")
     if turn.finish_reason is not None:
-        known.append({"stop": "ended by itself", "length": "cut off at the limit"}[turn.finish_reason])
+        known.append(_ENDS[turn.finish_reason])
     if turn.sampling is not None:
         known.append(f"temperature {turn.sampling.temperature:g}, top-p {turn.sampling.top_p:g}")
     if turn.duration is not None:

@@ -126,6 +126,10 @@ class SampleList(ScrollView, can_focus=True):
         self.refresh()
         if self.row != before:
             self.post_message(self.Moved(self.row))
+        self.want()
+
+    def want(self) -> None:
+        """Ask for more rows where the cursor is near an edge."""
         if self._rows and self._cursor >= len(self._rows) - _EDGE:
             self.post_message(self.Wanted(down=True))
         if self._rows and self._cursor < _EDGE:
