@@ -1,4 +1,4 @@
-"""The run's ear and mouth: four times a second it takes controls, watches limits and writes the progress row."""
+"""The run's ear and mouth: four times a second it takes controls and writes the progress row; it watches limits."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Monitor:
             told = partial(self._exchange, asdict(self.progress(self._state)))
             for control in await self.journal.call(told):
                 self.obey(control.verb)
-            self._check_limits()
+            self.check_limits()
             if time.monotonic() >= self._narrated + _NARRATE_EVERY:
                 self._narrated = time.monotonic()
                 self.narrate(self.progress(self._state))
@@ -132,7 +132,8 @@ class Monitor:
     def _state(self) -> str:
         return "paused" if self.scheduler.paused else "draining" if self.scheduler.draining else "running"
 
-    def _check_limits(self) -> None:
+    def check_limits(self) -> None:
+        """Drain when a limit is reached."""
         limits, stats = self.plan.limits, self.stats
         if limits.minutes and stats.elapsed >= 60 * limits.minutes:
             self.drain(f"the limit of {limits.minutes:g} minutes is reached")

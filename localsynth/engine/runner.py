@@ -137,6 +137,7 @@ class _Runner:
             ready=point.ready,
             undecided=point.undecided,
             next_index=point.next_index,
+            admitting=lambda: monitor.check_limits(),  # it needs the scheduler, which needs this
         )
         work = asyncio.create_task(scheduler.run())
         monitor = Monitor(
