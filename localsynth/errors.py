@@ -43,7 +43,16 @@ class MissingPackage(ModelError):
 
 
 class BackendError(LocalsynthError):
-    """Generation failed. The engine retries when `retryable`; backends never retry."""
+    """Generation failed. The engine retries when `retryable`; backends never retry.
+
+    `retry_after`: seconds that a server asked to be left alone, where it said so.
+    """
+
+    def __init__(
+        self, message: str, hint: str = "", *, retryable: bool = False, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message, hint, retryable=retryable)
+        self.retry_after = retry_after
 
 
 class ContextOverflow(BackendError):

@@ -91,12 +91,16 @@ class Catalogue:
     def __iter__(self) -> Iterator[ModelCard]:
         return iter(self.cards)
 
-    def find(self, name: str) -> ModelCard:
-        """The card with this short id or any of its repository ids, case aside; NotFound offers near names."""
+    def get(self, name: str) -> ModelCard | None:
+        """The card with this short id or any of its repository ids, case aside."""
         wanted = name.strip().lower()
-        for card in self.cards:
-            if wanted in {n.lower() for n in _names(card)}:
-                return card
+        return next((card for card in self.cards if wanted in {n.lower() for n in _names(card)}), None)
+
+    def find(self, name: str) -> ModelCard:
+        """As `get`; NotFound offers near names."""
+        if (card := self.get(name)) is not None:
+            return card
+        wanted = name.strip().lower()
         pool = {n.lower(): card.id for card in self.cards for n in (*_names(card), _names(card)[1].split("/")[-1])}
         near = difflib.get_close_matches(wanted, pool, n=5, cutoff=0.5)
         # A part of a name ("qwen3") says more than a small edit distance does.

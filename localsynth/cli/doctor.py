@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from localsynth.cli.options import json_option
+from localsynth.cli.options import json_option, model_options
 
 
 @click.command(short_help="Check whether a model, or a template alone, is fit for Magpie.")
@@ -18,17 +18,11 @@ from localsynth.cli.options import json_option
 @click.option("-n", "--turns", type=click.IntRange(8), default=64, show_default=True, help="User turns to ask for.")
 @click.option("--language", default="any", show_default=True, help="Language that the turns must be in.")
 @click.option("--seed", type=int, default=0, show_default=True, help="The same seed, the same turns.")
-@click.option(
-    "--backend",
-    type=click.Choice(["auto", "llamacpp", "scripted"]),
-    default="auto",
-    show_default=True,
-    help="`scripted` needs no model.",
-)
+@model_options
 @json_option
 def doctor(
     *, model: str | None, template: Path | None, system: str | None, turns: int, language: str, seed: int,
-    backend: str, as_json: bool,
+    as_json: bool, **how: Any,
 ) -> int:  # fmt: skip
     """Show how MODEL's own template is cut into a pre-query template, ask for some user turns and grade the yield.
 
@@ -44,9 +38,11 @@ def doctor(
         parts = _template_parts(template, system)
         data_json(parts) if as_json else _print_parts(parts)
         return Exit.OK
+    from localsynth.cli.plan_flags import role_table
     from localsynth.engine.fitness import examine
 
-    checkup = examine(model, backend=backend, turns=turns, language=language, seed=seed, system=system, say=say)
+    ask = role_table({"model": model, **how})
+    checkup = examine(ask, turns=turns, language=language, seed=seed, system=system, say=say)
     if as_json:
         data_json(checkup.as_data())
     else:

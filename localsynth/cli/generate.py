@@ -7,13 +7,15 @@ from typing import Any
 
 import click
 
-from localsynth.cli.options import json_option, store_option
+from localsynth.cli.options import json_option, model_options, store_option
 
 
 @click.command(short_help="Make instruction-response pairs (the main verb).")
 @click.option("-n", "--target", type=click.IntRange(1), help="Pairs to keep.  [default: 20]")
 @click.option(
-    "-m", "--model", help="Model that asks: a .gguf file, a folder or a catalogue name.  [default: the starter]"
+    "-m",
+    "--model",
+    help="Model that asks: a .gguf file, a folder, a catalogue name, or what a server calls it.  [default: starter]",
 )
 @click.option("--answer-model", help="Another model for the answers.")
 @click.option(
@@ -49,7 +51,10 @@ from localsynth.cli.options import json_option, store_option
 @click.option("--context", type=click.IntRange(64), help="Tokens of context per sequence.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.")
 @click.option("--gpu-layers", type=click.IntRange(0), help="Layers on the GPU.")
-@click.option("--backend", type=click.Choice(["auto", "llamacpp", "scripted"]), help="`scripted` needs no model.")
+@click.option("--tensor-parallel", type=click.IntRange(1), help="GPUs that share the model (vLLM).")
+@click.option("--memory-share", type=click.FloatRange(0, 1), help="Part of the device's memory to use (vLLM, MLX).")
+@click.option("--quantisation", help="How the model's weights are quantised, where its files do not say (vLLM).")
+@model_options
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.toml; what is typed here wins.")
 @click.option("--name", help="A name for the run.")
 @click.option("--force", is_flag=True, default=None, help="Go on with a model that is unfit for Magpie.")

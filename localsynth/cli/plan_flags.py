@@ -7,18 +7,20 @@ import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from localsynth import catalog
 from localsynth.cli.narration import data, data_json, say
-from localsynth.config import Plan, mix, plan_from, read_plan, sampling_tables
+from localsynth.config import SERVED, Plan, RolePlan, mix, plan_from, read_plan, sampling_tables
 from localsynth.records import Sampling
 
 _TOP = ("target", "language", "turns", "seed", "instructions_only", "force")
 _ASK = {"temperature": "temperature", "top_p": "top_p", "question_tokens": "max_tokens"}
 _ANSWER = {"answer_temperature": "temperature", "answer_tokens": "max_tokens"}
 _LIMITS = {"max_minutes": "minutes", "max_tokens": "tokens", "max_attempts": "attempts"}
-_MACHINE = ("slots", "context", "threads", "gpu_layers")
+_MACHINE = ("slots", "context", "threads", "gpu_layers", "tensor_parallel", "memory_share", "quantisation")
+_ROLE = ("model", "backend", "servers", "tokenizer")
 
 
 def build_plan(typed: Mapping[str, Any]) -> Plan:
@@ -68,23 +70,38 @@ def _instructions(path: Path, target: int | None) -> dict[str, Any]:
     return found | {"target": target or max(1, sum(1 for _ in instructions(located)))}
 
 
-def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
-    """Models, backends and sampling of both roles; the card's figures fill what neither file nor flags say."""
+def role_table(given: Mapping[str, Any], file: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Any]:
+    """A plan's table for one role: the file's, with what was typed over it."""
+    table = {**file, **{key: given[key] for key in _ROLE if given.get(key)}}
+    if given.get("backend", "auto") not in {"auto", *SERVED} and not given.get("servers"):
+        # A local backend that was typed takes the place of the file's server.
+        table = {key: value for key, value in table.items() if key not in {"servers", "tokenizer"}}
+    if table.get("servers") and table.get("backend", "auto") == "auto":
+        table["backend"] = "openai"
+    return table
+
+
+def _found(table: dict[str, Any], *, say_starter: bool) -> catalog.ModelCard | None:
+    """Find the table's model, put what is to be loaded in its place, and give its card where it has one."""
+    from localsynth.engine.building import local_model
     from localsynth.engine.optimising import fastest
 
-    chosen = given.get("model")
-    for role, flags, model in (("ask", _ASK, chosen), ("answer", _ANSWER, given.get("answer_model", chosen))):
-        table: dict[str, Any] = dict(data.get(role, {}))
-        if model is not None:
-            table["model"] = model
-        if "backend" in given:
-            table["backend"] = given["backend"]
-        card = None
-        if table.get("backend") != "scripted":
-            found = catalog.resolve(table.get("model") or None)
-            card, table["model"] = found.card, str(fastest(found.path))
-            if role == "ask" and found.starter and not os.environ.get("LOCALSYNTH_MODEL"):
-                say(catalog.starter_note())
+    role = RolePlan(model=table.get("model", ""), backend=table.get("backend", "auto"))
+    found = local_model(role)
+    if found is None:
+        return catalog.load().get(role.model)
+    table["model"] = str(fastest(found.path)) if found.kind == "gguf" else str(found.path)
+    if say_starter and found.starter and not os.environ.get("LOCALSYNTH_MODEL"):
+        say(catalog.starter_note())
+    return found.card
+
+
+def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
+    """Models, backends and sampling of both roles; the card's figures fill what neither file nor flags say."""
+    for role, flags in (("ask", _ASK), ("answer", _ANSWER)):
+        named = {"model": given["answer_model"]} if role == "answer" and "answer_model" in given else {}
+        table = role_table({**given, **named}, data.get(role, {}))
+        card = _found(table, say_starter=role == "ask")
         base = _base_sampling(role, card, given)
         typed = {new: given[old] for old, new in flags.items() if old in given}
         if "sampling" not in table or (role == "ask" and "preset" in given):

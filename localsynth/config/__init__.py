@@ -20,6 +20,9 @@ from localsynth.config.decoding import decode
 from localsynth.errors import PlanError
 from localsynth.records import Sampling
 
+BackendKind = Literal["auto", "llamacpp", "mlx", "vllm", "openai", "ollama", "scripted"]
+SERVED = frozenset({"openai", "ollama"})
+
 # Table 7 of arXiv 2406.08464: rows per (temperature, top-p), here as weights.
 _AIR = tuple((t, p, 3.0) for t in (1.0, 1.1, 1.2) for p in (1.0, 0.995, 0.99)) + tuple(
     (1.25, p, 1.0) for p in (1.0, 0.995, 0.99)
@@ -47,10 +50,17 @@ def _plain(entry: WeightedSampling) -> Sampling:
 
 @dataclass(frozen=True, slots=True)
 class RolePlan:
-    """Who writes one kind of turn. `model` "" is the embedded starter; `backend` "auto" follows from the model."""
+    """Who writes one kind of turn. `model` "" is the embedded starter; `backend` "auto" follows from the model.
+
+    `servers`: base URLs that serve `model` by that name, "" where they serve only one; several share the work.
+    `tokenizer`: the folder, GGUF file or catalogue name that holds a served model's chat template and tokenizer, ""
+    where the server tells them.
+    """
 
     model: str = ""
-    backend: Literal["auto", "llamacpp", "scripted"] = "auto"
+    backend: BackendKind = "auto"
+    servers: tuple[str, ...] = ()
+    tokenizer: str = ""
     sampling: tuple[WeightedSampling, ...] = (WeightedSampling(),)
 
 
@@ -88,12 +98,20 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How a local model is run; 0 chooses from the machine. `gpu_layers` -1 chooses too."""
+    """How a model is run; 0 chooses from the machine. `gpu_layers` -1 chooses too, and is of llama.cpp.
+
+    `slots` of a server are the most requests in flight. `memory_share` is the part of the device's memory that MLX and
+    vLLM may take. `tensor_parallel` (GPUs that share one model) and `quantisation` (its name for the method, "" what
+    the model's files say) are of vLLM.
+    """
 
     slots: int = 0
     context: int = 0
     threads: int = 0
     gpu_layers: int = -1
+    tensor_parallel: int = 1
+    memory_share: float = 0.0
+    quantisation: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +218,12 @@ def _check(plan: Plan) -> None:
     need(min(limits.minutes, limits.tokens, limits.attempts) >= 0, "limits", "must not be negative")
     machine = plan.machine
     need(min(machine.slots, machine.context, machine.threads) >= 0, "machine", "must not be negative")
+    need(machine.tensor_parallel >= 1, "machine.tensor_parallel", "must be at least 1")
+    need(0 <= machine.memory_share <= 1, "machine.memory_share", "is a share: between 0 and 1")
     for name, role in (("ask", plan.ask), ("answer", plan.answer)):
+        served = role.backend in SERVED
+        need(served == bool(role.servers), f"{name}.servers", "go with the backends openai and ollama, which need one")
+        need(served or not role.tokenizer, f"{name}.tokenizer", "is of served models; others bring their own")
         need(bool(role.sampling), f"{name}.sampling", "must have at least one entry")
         for entry in role.sampling:
             key = f"{name}.sampling"

@@ -85,12 +85,17 @@ class SampleContext:
             except BackendError as error:
                 if not error.retryable or wait is None:
                     raise
-                self._services.stats.retrying = f"trying again in {wait:g} s: {error.message}"
-                self._services.on_retry(Retried(self.index, error.message, wait))
-                await asyncio.sleep(wait)
+                await self._pause(wait, error)
             else:
                 self._services.stats.add_tokens(completion.completion_tokens)
                 return completion
             finally:
                 live.leave(self)
         raise AssertionError("the last wait is None")
+
+    async def _pause(self, wait: float, error: BackendError) -> None:
+        """Wait before the next try: what the server asked for at least, spread so that not all come back at once."""
+        seconds = round(max(wait, error.retry_after or 0.0) * random.uniform(1.0, 1.5), 2)  # noqa: S311
+        self._services.stats.retrying = f"trying again in {seconds:g} s: {error.message}"
+        self._services.on_retry(Retried(self.index, error.message, seconds))
+        await asyncio.sleep(seconds)

@@ -6,16 +6,17 @@ import asyncio
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from localsynth import catalog, paths
+from localsynth import paths
 from localsynth.backends.base import Backend, BackendInfo
 from localsynth.chat import ChatFormat, describe
 from localsynth.config import Plan, RolePlan, plan_from
-from localsynth.engine.roles import build_backend, format_of
+from localsynth.engine.building import build_backend, local_model
+from localsynth.engine.roles import format_of
 from localsynth.errors import ModelError
 from localsynth.filters.sanitize import sanitize
 from localsynth.filters.yields import YieldReport, assess, wilson
@@ -63,17 +64,19 @@ class Checkup:
 
 
 def examine(
-    model: str | None,
+    ask: Mapping[str, Any],
     *,
-    backend: str,
     turns: int,
     language: str,
     seed: int,
     system: str | None,
     say: Callable[[str], None],
 ) -> Checkup:
-    """Ask `model` for user turns and grade it. ModelError when it cannot be loaded or carries no chat template."""
-    plan = plan_from({"ask": {"model": model or "", "backend": backend}, "seed": seed, "language": language})
+    """Have a model write user turns and grade it; `ask` is the plan's table of that name.
+
+    ModelError when it cannot be loaded or carries no chat template.
+    """
+    plan = plan_from({"ask": ask, "seed": seed, "language": language})
     sampling = ask_sampling(plan.ask)
     say(f"asking for {turns} user turns")
     info, fmt, texts = asyncio.run(_ask(build_backend(plan.ask, plan), sampling, system, turns, seed))
@@ -106,9 +109,9 @@ def too_low(good: int, n: int) -> bool:
 
 def refuse_unfit(plan: Plan) -> None:
     """ModelError when the doctor has called this plan's asking model unfit and the plan does not say `force`."""
-    if plan.force or plan.method != "magpie" or plan.ask.backend == "scripted":
+    if plan.force or plan.method != "magpie" or (found := local_model(plan.ask)) is None:
         return
-    known = _recall(catalog.resolve(plan.ask.model or None).path)
+    known = _recall(found.path)
     if known and known.get("grade") == "unfit":
         raise ModelError(
             f"the doctor calls this model unfit for Magpie: {known.get('reason')}",
@@ -118,10 +121,9 @@ def refuse_unfit(plan: Plan) -> None:
 
 def ask_sampling(role: RolePlan) -> Sampling:
     """How a model is asked when it is examined: as its card says, with room for a question."""
-    if role.backend != "scripted":
-        card = catalog.resolve(role.model or None).card
-        if card is not None and card.ask is not None:
-            return card.ask
+    found = local_model(role)
+    if found is not None and found.card is not None and found.card.ask is not None:
+        return found.card.ask
     return replace(Sampling(), max_tokens=256)
 
 

@@ -13,8 +13,9 @@ from localsynth.backends.gguf import read_facts
 from localsynth.backends.optimize import optimize, repack_target
 from localsynth.catalog import copy_note
 from localsynth.config import Plan, RolePlan
+from localsynth.engine.building import build_backend
 from localsynth.engine.fitness import ask_sampling, ask_turns
-from localsynth.engine.roles import build_backend, format_of
+from localsynth.engine.roles import format_of
 from localsynth.errors import ModelError
 from localsynth.filters.yields import YieldReport, assess, two_proportion
 from localsynth.records import derive_seed

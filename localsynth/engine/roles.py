@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from localsynth import catalog
 from localsynth.backends.base import Backend, BackendInfo
 from localsynth.chat import DEFAULT, ChatFormat, derive
 from localsynth.config import Plan, RolePlan
+from localsynth.engine.building import build_backend
 from localsynth.errors import ModelError
 from localsynth.methods.base import ModelRole
-
-_TEMPLATE_TOKENS = 256  # headers, a default system turn
-_LONGEST_IMPORT = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +28,14 @@ class Roles:
 
     def __init__(self, plan: Plan) -> None:
         self._roles: dict[ModelRole, Loaded] = {}
-        built: dict[tuple[str, str], Loaded] = {}
+        built: dict[RolePlan, Loaded] = {}
         needed: list[tuple[ModelRole, RolePlan]] = []
         if plan.method != "imported":
             needed.append(("ask", plan.ask))
         if not plan.instructions_only:
             needed.append(("answer", plan.answer))
         for name, role in needed:
-            key = (role.backend, role.model)
+            key = replace(role, sampling=())
             if key not in built:
                 built[key] = _load(role, plan)
             self._roles[name] = built[key]
@@ -104,35 +101,3 @@ def format_of(info: BackendInfo, system: str | None = None, date: dt.date | None
             "choose an instruct or chat model: `localsynth models list`",
         )
     return derive(info.template, info.tokens, system=DEFAULT if system is None else system, date=date)
-
-
-def build_backend(role: RolePlan, plan: Plan) -> Backend:
-    """The backend that a role asks for, not yet open."""
-    if role.backend == "scripted":
-        from localsynth.backends.scripted import ScriptedBackend
-
-        return ScriptedBackend(slots=plan.machine.slots or 8)
-    from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
-
-    found = catalog.resolve(role.model or None)
-    if found.kind != "gguf":
-        raise ModelError(
-            f"{found.path} is not a GGUF file, and llama.cpp runs only those",
-            "choose a GGUF model: `localsynth models list`",
-        )
-    machine = plan.machine
-    settings = LlamaCppSettings(
-        slots=machine.slots,
-        context=machine.context or _context(plan),
-        threads=machine.threads,
-        gpu_layers=machine.gpu_layers,
-    )
-    return LlamaCppBackend(found.path, settings, name=found.card.id if found.card else found.path.stem)
-
-
-def _context(plan: Plan) -> int:
-    """Tokens that a whole conversation of this plan may take: every slot holds the memory for them."""
-    turn = sum(max(entry.max_tokens for entry in role.sampling) for role in (plan.ask, plan.answer))
-    prompts = [len(system.text) // 2 for system in plan.systems]
-    room = _LONGEST_IMPORT if plan.method == "imported" else 0
-    return _TEMPLATE_TOKENS + max(prompts, default=0) + plan.turns * turn + room

@@ -59,10 +59,10 @@ def test_an_unfit_model_is_refused_until_it_is_forced_or_becomes_another_file(mo
 
 def test_the_doctor_examines_the_scripted_model() -> None:
     said: list[str] = []
-    found = examine(None, backend="scripted", turns=32, language="en", seed=0, system=None, say=said.append)
+    found = examine({"backend": "scripted"}, turns=32, language="en", seed=0, system=None, say=said.append)
     assert found.grade == "fit"
     assert found.report.n == 32
     assert 1 <= len(found.examples) <= 5
     assert said == ["asking for 32 user turns"]
-    again = examine(None, backend="scripted", turns=32, language="en", seed=0, system=None, say=said.append)
+    again = examine({"backend": "scripted"}, turns=32, language="en", seed=0, system=None, say=said.append)
     assert again.as_data() == found.as_data()

@@ -1,0 +1,106 @@
+"""From what a plan says of a model to the backend that runs it."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from localsynth import catalog
+from localsynth.backends.base import Backend
+from localsynth.catalog import ResolvedModel
+from localsynth.config import SERVED, BackendKind, Plan, RolePlan
+from localsynth.errors import ModelError
+
+_TEMPLATE_TOKENS = 256  # headers, a default system turn
+_LONGEST_IMPORT = 1024
+_RUNS = {"llamacpp": ("gguf",), "mlx": ("mlx", "folder"), "vllm": ("folder",)}
+_WANTS = {"llamacpp": "a GGUF file", "mlx": "a folder of MLX", "vllm": "a folder of safetensors"}
+
+
+def build_backend(role: RolePlan, plan: Plan) -> Backend:
+    """The backend that a role asks for, not yet open. ModelError when it cannot run the model."""
+    if role.backend == "scripted":
+        from localsynth.backends.scripted import ScriptedBackend
+
+        return ScriptedBackend(slots=plan.machine.slots or 8)
+    if role.backend in SERVED:
+        return _served(role, plan)
+    found = catalog.resolve(role.model or None)
+    kind = chosen_backend(role, found)
+    if found.kind not in _RUNS[kind]:
+        raise ModelError(
+            f"{found.path} is not what {kind} runs: it wants {_WANTS[kind]}",
+            "choose another backend or another model: `localsynth models list`",
+        )
+    name = found.card.id if found.card else found.path.stem if found.kind == "gguf" else found.path.name
+    return _local(kind, found.path, name, plan)
+
+
+def local_model(role: RolePlan) -> ResolvedModel | None:
+    """What is loaded on this machine for a role; None for a served model and for the scripted one."""
+    if role.backend == "scripted" or role.backend in SERVED:
+        return None
+    return catalog.resolve(role.model or None)
+
+
+def chosen_backend(role: RolePlan, found: ResolvedModel) -> BackendKind:
+    """The backend itself where the plan leaves the choice to the model."""
+    if role.backend != "auto":
+        return role.backend
+    if found.kind == "folder" and not catalog.machine().apple_silicon and importlib.util.find_spec("vllm"):
+        return "vllm"
+    return "llamacpp" if found.kind == "gguf" else "mlx"
+
+
+def _local(kind: BackendKind, path: Path, name: str, plan: Plan) -> Backend:
+    machine = plan.machine
+    context = machine.context or _context(plan)
+    if kind == "mlx":
+        from localsynth.backends.mlx import MlxBackend, MlxSettings
+
+        return MlxBackend(path, MlxSettings(machine.slots, context, machine.memory_share), name=name)
+    if kind == "vllm":
+        from localsynth.backends.vllm import VllmBackend, VllmSettings
+
+        shares = VllmSettings(
+            slots=machine.slots,
+            context=context,
+            tensor_parallel=machine.tensor_parallel,
+            memory_share=machine.memory_share,
+            quantisation=machine.quantisation,
+        )
+        return VllmBackend(path, shares, name=name)
+    from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
+
+    settings = LlamaCppSettings(
+        slots=machine.slots, context=context, threads=machine.threads, gpu_layers=machine.gpu_layers
+    )
+    return LlamaCppBackend(path, settings, name=name)
+
+
+def _served(role: RolePlan, plan: Plan) -> Backend:
+    machine = plan.machine
+    tokenizer = catalog.resolve(role.tokenizer).path if role.tokenizer else None
+
+    def one(url: str) -> Backend:
+        if role.backend == "ollama":
+            from localsynth.backends.ollama import OllamaBackend
+
+            return OllamaBackend(url, role.model, tokenizer=tokenizer, slots=machine.slots, context=machine.context)
+        from localsynth.backends.openai import OpenAIBackend
+
+        return OpenAIBackend(url, role.model, tokenizer=tokenizer, slots=machine.slots, context=machine.context)
+
+    if len(role.servers) == 1:
+        return one(role.servers[0])
+    from localsynth.backends.pool import PoolBackend
+
+    return PoolBackend([one(url) for url in role.servers])
+
+
+def _context(plan: Plan) -> int:
+    """Tokens that a whole conversation of this plan may take: every slot holds the memory for them."""
+    turn = sum(max(entry.max_tokens for entry in role.sampling) for role in (plan.ask, plan.answer))
+    prompts = [len(system.text) // 2 for system in plan.systems]
+    room = _LONGEST_IMPORT if plan.method == "imported" else 0
+    return _TEMPLATE_TOKENS + max(prompts, default=0) + plan.turns * turn + room
