@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Literal
 
 Role = Literal["system", "user", "assistant"]
-FinishReason = Literal["stop", "length"]
+FinishReason = Literal["stop", "length", "loop"]
 SampleState = Literal["asked", "ready", "done", "failed"]
 RunState = Literal["created", "running", "paused", "stopped", "finished", "failed"]
 
@@ -51,7 +51,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """What came back. `stopped_by`: the id or text that ended it, None when `finish_reason` is "length".
+    """What came back. `stopped_by`: the id or text that ended it, None when `finish_reason` is not "stop".
+
+    "loop" is the engine's word, no backend's: it cut a text that repeated itself, and knows its tokens only roughly.
 
     `completion_tokens` counts the sampled tokens, the stop token included. `logprobs`: natural log, from the raw
     distribution (before temperature and truncation), one per sampled token; None when not asked for. Durations are

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from localsynth.chat import ChatFormat
 from localsynth.config import Plan
+from localsynth.engine.looping import generate_unlooped
 from localsynth.engine.roles import Roles
 from localsynth.engine.stats import Stats
 from localsynth.errors import BackendError
@@ -81,7 +82,7 @@ class SampleContext:
         backend, live = self._services.roles.backend(role), self._services.live
         for wait in (*RETRY_WAITS, None):
             try:
-                completion = await backend.generate(request, live.watch(self))
+                completion = await generate_unlooped(backend, request, self._services.stats, live.watch(self))
             except BackendError as error:
                 if not error.retryable or wait is None:
                     raise

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from localsynth.config import Plan, plan_from
 from localsynth.engine.roles import Roles
 from localsynth.errors import ModelError, NotFound
+from localsynth.filters.repetition import cut_loop
 from localsynth.methods.base import Message, ModelRole
 from localsynth.methods.writing import prompt_for
 from localsynth.records import Request, Role, Turn
@@ -73,7 +74,9 @@ async def _again(roles: Roles, turn: Turn, before: list[Message], system: str | 
     completion = await roles.backend(role).generate(
         Request(prompt_for(fmt, before, role), turn.sampling, turn.seed, fmt.stop_ids, fmt.stop_texts)
     )
-    return ReplayedTurn(turn.position, turn.role, turn.seed, turn.raw, completion.text)
+    # As the run cut it; None is the whole text.
+    again = completion.text[: cut_loop(completion.text)]
+    return ReplayedTurn(turn.position, turn.role, turn.seed, turn.raw, again)
 
 
 def _check_files(run: RunRow, roles: Roles) -> None:

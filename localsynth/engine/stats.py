@@ -46,6 +46,7 @@ class Stats:
 
     `tried` counts the instructions that this process got, `usable` those of them that passed the local rules. Belongs
     to the event loop: no other thread may read it. `retrying`: the failure that is being waited out, "" when none is.
+    `characters` are of the texts that were written to their end; `saved_from_loops` counts tokens.
     """
 
     kept: int = 0
@@ -58,6 +59,8 @@ class Stats:
     answers: int = 0
     answer_tokens: int = 0
     saved_instructions: int = 0
+    saved_from_loops: int = 0
+    characters: int = 0
     last_instruction: str = ""
     last_response: str = ""
     retrying: str = ""
@@ -115,8 +118,9 @@ class Stats:
 
     @property
     def tokens_saved(self) -> int:
-        """Answer tokens not spent: what the rejected instructions would have cost at the mean so far."""
-        return round(self.saved_instructions * self.answer_tokens / self.answers) if self.answers else 0
+        """Tokens not spent: answers to rejected instructions, at the mean so far, and the rest of texts that looped."""
+        unasked = round(self.saved_instructions * self.answer_tokens / self.answers) if self.answers else 0
+        return unasked + self.saved_from_loops
 
     @property
     def tokens_per_second(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from localsynth.filters.findings import Finding
 from localsynth.filters.gate import check_answer, check_instruction
+from localsynth.filters.repetition import looping
 from localsynth.filters.sanitize import Cleaned, sanitize
 from localsynth.methods.base import Message, Written
 from localsynth.records import Role, Score, Turn
@@ -23,6 +24,8 @@ class Cleaner:
     def instruction(self, written: Written, earlier: Sequence[str]) -> tuple[Cleaned, list[Finding]]:
         """The cleaned user turn and what the gate says about it."""
         cleaned = sanitize(written.text, "user", self.control_strings)
+        if found := _looped(written):
+            return cleaned, [found]
         findings = check_instruction(
             cleaned.text,
             stopped=_stopped(written),
@@ -35,6 +38,8 @@ class Cleaner:
     def answer(self, written: Written, question: str) -> tuple[Cleaned, list[Finding]]:
         """The cleaned answer and what the gate says about it."""
         cleaned = sanitize(written.text, "assistant", self.control_strings)
+        if found := _looped(written):
+            return cleaned, [found]
         findings = check_answer(
             cleaned.text,
             question=question,
@@ -93,7 +98,7 @@ def turn_row(sample: int, position: int, role: Role, written: Written, cleaned: 
         sampling=written.sampling,
         finish_reason=done.finish_reason if done else None,
         seed=written.seed,
-        prompt_tokens=done.prompt_tokens if done else None,
+        prompt_tokens=(done.prompt_tokens or None) if done else None,
         completion_tokens=done.completion_tokens if done else None,
         logprob=sum(done.logprobs) / len(done.logprobs) if done and done.logprobs else None,
         duration=done.duration if done else None,
@@ -102,3 +107,8 @@ def turn_row(sample: int, position: int, role: Role, written: Written, cleaned: 
 
 def _stopped(written: Written) -> bool:
     return written.completion is None or written.completion.finish_reason == "stop"
+
+
+def _looped(written: Written) -> Finding | None:
+    done = written.completion
+    return looping(done.text) if done is not None and done.finish_reason == "loop" else None

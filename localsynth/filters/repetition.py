@@ -20,6 +20,12 @@ _CHARACTER_WINDOW: Final = 400
 _FEW_GRAMS: Final = 20
 REPETITION_LIMIT: Final = 0.6
 _SECOND_LOOK: Final = 0.3
+# A loop that is cut while it is written costs the row: it must be long, exact, and no drawing.
+_CUT_EVERY: Final = 128
+_CUT_TAIL: Final = 4096
+_CUT_CHARACTERS: Final = 512
+_CUT_TIMES: Final = 5
+_CUT_PROBE: Final = 32
 _WORDS = re.compile(r"\w+")
 
 
@@ -89,3 +95,77 @@ def _seen_before(items: Sequence[str], size: int) -> float:
     if isinstance(items, str):
         return 1 - len({items[at : at + size] for at in range(total)}) / total
     return 1 - len(set(zip(*(items[at:] for at in range(size)), strict=False))) / total
+
+
+class LoopWatch:
+    """Finds a loop in a text that is still being written, so that it need not be written to its end.
+
+    `feed` looks only where another 128 characters are full. So where a text is cut follows from the text alone, and
+    not from the pieces in which it came.
+    """
+
+    __slots__ = ("_due", "_length", "_tail", "cut")
+
+    def __init__(self) -> None:
+        self._tail, self._length, self._due = "", 0, _CUT_CHARACTERS
+        self.cut: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Characters fed so far."""
+        return self._length
+
+    def feed(self, piece: str) -> bool:
+        """Add text; whether a loop was found. `cut` is then the number of characters at which it was."""
+        if self.cut is not None:
+            return True
+        self._tail += piece
+        self._length += len(piece)
+        while self._due <= self._length:
+            end = len(self._tail) - (self._length - self._due)
+            if _period(self._tail[max(0, end - _CUT_TAIL) : end]):
+                self.cut = self._due
+                return True
+            self._due += _CUT_EVERY
+        self._tail = self._tail[-_CUT_TAIL:]
+        return False
+
+
+def cut_loop(text: str) -> int | None:
+    """Where a text that was written whole would have been cut; None where it does not loop."""
+    watch = LoopWatch()
+    watch.feed(text)
+    return watch.cut
+
+
+def looping(text: str) -> Finding:
+    """The finding on a text that was cut by `LoopWatch`: `text` is all that was written until then."""
+    tail = text[-_CUT_TAIL:]
+    period = _period(tail) or 1
+    times = _span(tail, period) // period
+    reason = f"ended while it was written: {period} characters {times} times over"
+    return Finding("loop", False, float(times), reason, excerpt(text, len(text) - period), version=2)
+
+
+def _period(tail: str) -> int | None:
+    """The length of the unit that the tail repeats to its end, None where it repeats too little to be sure."""
+    probe = tail[-_CUT_PROBE:]
+    before = tail.rfind(probe, 0, len(tail) - 1)
+    if before < 0:
+        return None
+    period = len(tail) - len(probe) - before
+    span = _span(tail, period)
+    if span < max(_CUT_CHARACTERS, _CUT_TIMES * period) or not any(map(str.isalnum, tail[-period:])):
+        return None
+    return period
+
+
+def _span(tail: str, period: int) -> int:
+    """How many characters at the end have this period; a unit may be cut at both ends."""
+    end = tail[-period:]
+    at = len(tail) - period
+    while at >= period and tail.startswith(end, at - period):
+        at -= period
+    while at > 0 and tail[at - 1] == tail[at - 1 + period]:
+        at -= 1
+    return len(tail) - at

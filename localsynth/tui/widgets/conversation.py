@@ -12,6 +12,7 @@ from localsynth.store import SampleRow
 
 _MOST = 20_000  # characters of one turn; a megabyte in one line would hold up the screen
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+_ENDS = {"stop": "ended by itself", "length": "cut off at the limit", "loop": "cut because it repeated itself"}
 
 Part = str | Content | tuple[str, str]
 
