@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from localsynth.catalog.cards import Backend, Catalogue, GgufSource, ModelCard, Role, load
+from localsynth.catalog.cards import SOURCE, Backend, Catalogue, GgufSource, ModelCard, Role, load
 from localsynth.catalog.hardware import Machine, machine, recommend
 from localsynth.catalog.local import LocalModel, LocalServer, local_models, local_servers
 from localsynth.catalog.pulling import Progress, pull
-from localsynth.catalog.resolving import ResolvedModel, copy_note, encoder_path, resolve, starter_note, starter_path
+from localsynth.catalog.resolving import (
+    STARTER_ENCODER,
+    ResolvedModel,
+    copy_note,
+    encoder_path,
+    resolve,
+    starter_note,
+    starter_path,
+)
 
 __all__ = [
+    "SOURCE",
+    "STARTER_ENCODER",
     "Backend",
     "Catalogue",
     "GgufSource",

@@ -24,7 +24,7 @@ Quirk = Literal["default-system", "no-system", "thinking", "markdown", "one-doma
 # mixed Q4_K_M it is the mean over two published files (5.03 for Llama-3.2-3B, 4.97 for Qwen3-4B).
 BITS: Mapping[str, float] = {"q4_0": 4.5, "mlx-4bit": 4.5, "q4_1": 5.0, "q4_k_m": 5.0, "q8_0": 8.5, "f16": 16.0}
 _USUAL: Mapping[Backend, str] = {"llamacpp": "q4_k_m", "mlx": "mlx-4bit", "vllm": "f16", "transformers": "f16"}
-_SOURCE: Mapping[Backend, Source] = {"llamacpp": "gguf", "mlx": "mlx", "vllm": "hf", "transformers": "hf"}
+SOURCE: Mapping[Backend, Source] = {"llamacpp": "gguf", "mlx": "mlx", "vllm": "hf", "transformers": "hf"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class ModelCard:
         """The repository this backend loads, None where there is none."""
         gguf = self.gguf.repo if self.gguf else None
         found: dict[Source, str | None] = {"hf": self.hf, "gguf": gguf, "mlx": self.mlx}
-        return found[_SOURCE[backend]]
+        return found[SOURCE[backend]]
 
     def memory_gb(self, backend: Backend, quantisation: str | None = None) -> float:
         """GB it takes when loaded: weights x 1.2 + 0.3, an estimate; see models/README.md.

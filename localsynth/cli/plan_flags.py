@@ -40,6 +40,8 @@ def build_plan(typed: Mapping[str, Any]) -> Plan:
     _models(table, given)
     _systems(table, given)
     plan = plan_from(table)
+    if plan.gate.near_duplicates and plan.gate.encoder:
+        catalog.encoder_path(plan.gate.encoder)  # one that is not here is told now, not after the first wave
     return dataclasses.replace(plan, systems=tuple(_resolved(plan)))
 
 

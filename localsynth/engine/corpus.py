@@ -6,10 +6,13 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from localsynth import catalog
 from localsynth.config import GatePlan
+from localsynth.errors import MissingPackage
 from localsynth.filters.duplicates import exact_duplicate, instruction_key
 from localsynth.filters.findings import Finding, rejection
 from localsynth.filters.neighbours import Judged, NearDuplicates
@@ -17,6 +20,9 @@ from localsynth.records import Embedding, Neighbour, sample_id, sample_place
 from localsynth.store.queries import Reader
 from localsynth.store.rows import InstructionKey
 from localsynth.store.store import Row
+
+if TYPE_CHECKING:
+    from localsynth.embedding.encoders import SentenceEncoder
 
 _FIELD = "instruction"
 _UNSIGNED = (1 << 64) - 1
@@ -93,11 +99,10 @@ class Corpus:
 
 
 def _near_duplicates(reader: Reader, gate: GatePlan, name: Callable[[int], str]) -> NearDuplicates:
-    from localsynth.embedding.encoders import CharNgramEncoder, SentenceEncoder, starter_encoder
+    from localsynth.embedding.encoders import CharNgramEncoder
     from localsynth.embedding.index import NearestIndex
 
-    # Without the starter's encoder, and with none named, character n-grams decide; every row says so.
-    sentences = SentenceEncoder(gate.encoder or None) if gate.encoder or starter_encoder() else None
+    sentences = _sentence_encoder(gate.encoder)
     characters = CharNgramEncoder()
     near = NearDuplicates(
         (sentences, NearestIndex(sentences.dim)) if sentences else None,
@@ -110,6 +115,18 @@ def _near_duplicates(reader: Reader, gate: GatePlan, name: Callable[[int], str])
         if len(ids):
             near.restore(encoder, ids.tolist(), vectors.astype(np.float32))
     return near
+
+
+def _sentence_encoder(name: str) -> SentenceEncoder | None:
+    """The encoder of the plan. Without the starter's, and with none named, character n-grams decide: every row says so."""
+    from localsynth.embedding.encoders import SentenceEncoder
+
+    try:
+        folder = catalog.encoder_path(name)
+    except MissingPackage:
+        return None
+    card = catalog.load().get(name or catalog.STARTER_ENCODER)
+    return SentenceEncoder(folder, card.id if card else "")
 
 
 def _add(decision: Decision, sample: int, text: str, found: Judged) -> None:

@@ -94,6 +94,17 @@ def test_a_limit_drains_and_resume_goes_on(cli: Callable, tmp_path: Path) -> Non
     assert len(kept(tmp_path / "localsynth.db")) == 100
 
 
+@pytest.mark.starter
+def test_an_encoder_is_named_as_the_catalogue_names_it(cli: Callable, tmp_path: Path) -> None:
+    plain = [argument for argument in SCRIPTED if argument != "--no-near-duplicates"]
+    assert cli("generate", "-n", 3, *plain, "--encoder", "sentence-transformers/all-MiniLM-L6-v2").code == 0
+    with sqlite3.connect(tmp_path / "localsynth.db") as db:
+        assert {row[0] for row in db.execute("SELECT encoder FROM embeddings")} == {"all-minilm-l6-v2"}
+    unknown = cli("generate", "-n", 3, *plain, "--encoder", "all-minilm-l7")
+    assert unknown.code == 2
+    assert "did you mean all-minilm-l6-v2" in unknown.err
+
+
 def test_a_store_at_work_is_refused_and_its_process_named(cli: Callable, tmp_path: Path) -> None:
     store = tmp_path / "localsynth.db"
     assert cli("generate", "-n", 3, *SCRIPTED).code == 0
