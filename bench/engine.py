@@ -19,7 +19,6 @@ from localsynth.backends.scripted import Script, ScriptedDecoder
 from localsynth.backends.stepped import Step, SteppedBackend
 from localsynth.config import plan_from
 from localsynth.engine import launch, roles, runner
-from localsynth.records import Request
 from localsynth.store.queries import Reader
 
 PAPER = 3_000_000 / (1.55 * 3600)
@@ -39,9 +38,6 @@ class Counter(ScriptedDecoder):
     def step(self) -> Sequence[Step]:
         self.live.append(len(self._rows))
         return super().step()
-
-    def add(self, uid: int, request: Request) -> int:
-        return super().add(uid, request)
 
 
 def run(pairs: int, slots: int, delay: float) -> tuple[float, float, list[int], int]:

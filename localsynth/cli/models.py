@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from localsynth.catalog import ModelCard, Progress
 
 
-# The kind of id that each backend loads; Machine.backend names the backend.
-_SOURCES = {"llamacpp": "gguf", "mlx": "mlx", "vllm": "hf", "transformers": "hf"}
-
-
 @click.group(short_help="List, pull, inspect and optimise models.")
 def models() -> None:
     """List, pull, inspect and optimise models."""
@@ -43,7 +39,7 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
         return 0
     say(f"this machine: {here.usable_gb:.0f} GB for a model, {here.cores} cores")
     for card in cards:
-        source = _SOURCES[here.backend] if "generator" in card.roles else "hf"
+        source = catalog.SOURCE[here.backend] if "generator" in card.roles else "hf"
         unchecked = "" if source in card.checked else " (id not checked online)"
         pick = "*" if card.pick else " "
         data(

@@ -59,10 +59,6 @@ class Difference:
     low95: float
     high95: float
 
-    def loses_more_than(self, margin: float) -> bool:
-        """Whether the data shows that the second rate is lower by more than `margin`."""
-        return self.low95 > margin
-
 
 def assess(
     turns: Iterable[tuple[str, bool]],

@@ -86,6 +86,6 @@ def test_differences_agree_with_the_published_table(
 
 def test_a_real_loss_is_seen_and_noise_is_not() -> None:
     base = YieldReport(300, 282, {})
-    assert two_proportion(base, YieldReport(300, 240, {})).loses_more_than(0.03)
-    assert not two_proportion(base, YieldReport(300, 276, {})).loses_more_than(0.03)
-    assert not two_proportion(base, YieldReport(300, 294, {})).loses_more_than(0.03)
+    assert two_proportion(base, YieldReport(300, 240, {})).low95 > 0.03
+    assert two_proportion(base, YieldReport(300, 276, {})).low95 < 0.03
+    assert two_proportion(base, YieldReport(300, 294, {})).high95 < 0.03
