@@ -137,8 +137,8 @@ class _Runner:
             ready=point.ready,
             undecided=point.undecided,
             next_index=point.next_index,
-            admitting=lambda: monitor.check_limits(),  # it needs the scheduler, which needs this
         )
+        # It begins at the next await: the monitor is in place by then.
         work = asyncio.create_task(scheduler.run())
         monitor = Monitor(
             run=self._run,
@@ -154,6 +154,7 @@ class _Runner:
             there=presence(self._store),
             since=self._since,
         )
+        scheduler.admitting = monitor.check_limits
         return await self._watch(work, monitor, scheduler)
 
     async def _watch(self, work: asyncio.Task[None], monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:

@@ -65,8 +65,8 @@ class Scheduler:
     """Runs Work over indices until `target` samples are kept, `attempts` indices are used up, or it is told to end.
 
     `slots` is what the backend runs at the same time. `kept`, `ready` and `undecided` continue an earlier process;
-    `next_index` is the first index that no process has touched. `admitting` is called before anything is started and
-    may drain.
+    `next_index` is the first index that no process has touched. `admitting`, where it is set, is called before anything
+    is started and may drain.
     """
 
     def __init__(
@@ -80,10 +80,9 @@ class Scheduler:
         ready: Iterable[int] = (),
         undecided: Sequence[int] = (),
         next_index: int = 0,
-        admitting: Callable[[], None] | None = None,
     ) -> None:
         self._work, self._target, self._slots, self._attempts = work, target, slots, attempts
-        self._admitting = admitting
+        self.admitting: Callable[[], None] | None = None
         self.kept, self.answering, self.asking = kept, 0, 0
         self.ready: deque[int] = deque(ready)
         self.paused = self.draining = self.ended = False
@@ -156,8 +155,8 @@ class Scheduler:
         return self.exhausted and not self._waves and not self.ready
 
     def _take(self) -> Coroutine[None, None, None] | None:
-        if self._admitting is not None:
-            self._admitting()
+        if self.admitting is not None:
+            self.admitting()
         if self.draining or self.kept >= self._target:
             return None
         if self.ready and self.kept + self.answering < self._target:
