@@ -118,7 +118,7 @@ def _near_duplicates(reader: Reader, gate: GatePlan, name: Callable[[int], str])
 
 
 def _sentence_encoder(name: str) -> SentenceEncoder | None:
-    """The encoder of the plan. Without the starter's, and with none named, character n-grams decide: every row says so."""
+    """The plan's encoder. Without the starter's, and with none named, character n-grams decide: every row says so."""
     from localsynth.embedding.encoders import SentenceEncoder
 
     try:
