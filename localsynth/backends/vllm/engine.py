@@ -1,0 +1,166 @@
+"""An engine of vLLM: its processes, the client that talks to them, and why it failed when it did."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import signal
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localsynth.backends.vllm import library
+from localsynth.backends.vllm.failures import EngineLog, hint_for
+from localsynth.backends.vllm.guard import Guard
+from localsynth.backends.vllm.settings import VllmSettings, engine_arguments
+from localsynth.errors import BackendError, ModelError
+
+_LOOK_S = 0.1
+
+Tokens = tuple[list[int], list[float]]
+
+
+@dataclass(frozen=True, slots=True)
+class EngineFacts:
+    """What the engine chose: rows at the same time, tokens of one row, ids that exist, how the weights are held."""
+
+    slots: int
+    context: int
+    vocabulary: int
+    quantisation: str
+
+
+class Engine:
+    """Start it once and stop it once."""
+
+    def __init__(self, path: Path, settings: VllmSettings) -> None:
+        self._path, self._settings = path, settings
+        self._log = EngineLog()
+        self._guard = Guard()
+        self._processes: set[int] = set()
+        self._client: Any = None
+        self._count = 0
+
+    async def start(self) -> None:
+        """Load the model; minutes for a large one. ModelError when it cannot be run, MissingPackage without vLLM."""
+        library.prepare(str(self._log.config))
+        before = _engine_processes()
+        starting = asyncio.ensure_future(asyncio.to_thread(self._load))
+        try:
+            while not starting.done():
+                await asyncio.wait([starting], timeout=_LOOK_S)
+                for pid in _engine_processes() - before - self._processes:
+                    self._processes.add(pid)
+                    self._guard.watch(pid)
+            self._client = starting.result()
+        except asyncio.CancelledError:
+            while not starting.done():
+                # Without its processes the thread that waits for them comes back with an error.
+                _kill(_engine_processes() - before)
+                await asyncio.wait([starting], timeout=_LOOK_S)
+            self._client = None if starting.exception() else starting.result()
+            await self.stop()
+            raise
+        except BaseException:
+            await self.stop()
+            raise
+
+    def facts(self) -> EngineFacts:
+        """What came of the settings."""
+        config = self._client.vllm_config
+        model = config.model_config
+        return EngineFacts(
+            slots=int(config.scheduler_config.max_num_seqs),
+            context=int(model.max_model_len),
+            vocabulary=int(model.get_vocab_size()),
+            quantisation=str(model.quantization or str(model.dtype).removeprefix("torch.")),
+        )
+
+    async def tokens(self, ids: Sequence[int], fields: dict[str, Any]) -> AsyncGenerator[Tokens]:
+        """New tokens of one request, and their logprobs where asked for, as they come; closing this ends the request.
+
+        BackendError for a request that vLLM refuses, and a retryable one when the engine died.
+        """
+        from vllm import SamplingParams
+        from vllm.exceptions import VLLMClientError
+        from vllm.inputs import TokensPrompt
+        from vllm.sampling_params import RequestOutputKind
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        self._count += 1
+        try:
+            params = SamplingParams(**fields, output_kind=RequestOutputKind.DELTA)
+            stream = self._client.generate(TokensPrompt(prompt_token_ids=list(ids)), params, str(self._count))
+            async with contextlib.aclosing(stream) as outputs:
+                async for output in outputs:
+                    yield _news(output.outputs[0])
+        except EngineDeadError:
+            raise self.died() from None
+        except (VLLMClientError, EngineGenerateError, ValueError) as error:
+            why = error.__cause__ if isinstance(error, EngineGenerateError) and error.__cause__ else error
+            raise BackendError(f"vLLM refused the request: {why}", "change the prompt or the sampling") from None
+
+    @property
+    def dead(self) -> bool:
+        """Whether it ended without being told to."""
+        return self._client is None or bool(self._client.errored)
+
+    def died(self) -> BackendError:
+        """The error for whoever waited for an engine that died."""
+        cause = self._log.cause()
+        return BackendError(f"vLLM's engine died: {cause or 'it gave no reason'}", hint_for(cause), retryable=True)
+
+    async def stop(self) -> None:
+        """End its processes and wait for them."""
+        client, self._client = self._client, None
+        if client is not None:
+            await asyncio.to_thread(client.shutdown)
+        _kill(_engine_processes() & self._processes)
+        self._guard.release()
+        self._log.close()
+
+    def _load(self) -> Any:
+        """Runs on a thread: it takes minutes, and whoever watches the run wants to see it alive."""
+        cpu = library.on_cpu()
+        arguments = engine_arguments(self._path, self._settings, on_cpu=cpu)
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.usage.usage_lib import UsageContext
+        from vllm.v1.engine.async_llm import AsyncLLM
+
+        # Ctrl-C reaches all processes of a terminal. An engine that obeys it would drop what a draining run waits for;
+        # a signal that is blocked here stays blocked in the processes that this thread starts.
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            # Of vLLM's sets of defaults the one for throughput.
+            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+        except Exception as error:
+            cause = self._log.cause() or _one_line(error)
+            raise ModelError(f"vLLM cannot run {self._path.name}: {cause}", hint_for(cause)) from error
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _news(output: Any) -> Tokens:
+    ids = list(output.token_ids)
+    # Rounding can put the logarithm of a certain token a hair above 0.
+    return ids, [min(place[token].logprob, 0.0) for token, place in zip(ids, output.logprobs or (), strict=False)]
+
+
+def _one_line(error: Exception) -> str:
+    """The message of an error; pydantic says what is wrong on its third line."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    return lines[2 if len(lines) > 2 and "validation error" in lines[0] else 0][:300]
+
+
+def _engine_processes() -> set[int]:
+    children = multiprocessing.active_children()
+    return {child.pid for child in children if child.pid is not None and child.name.startswith("EngineCore")}
+
+
+def _kill(pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
