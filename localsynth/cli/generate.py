@@ -2,12 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from localsynth.cli.options import json_option, model_options, store_option
+
+if TYPE_CHECKING:
+    from localsynth.config import Plan
+
+
+def _fit_or_forced(plan: Plan) -> Plan:
+    """The plan as it is where its model is not known to be unfit; on a terminal a person may go on with one that is."""
+    from localsynth.cli.narration import say
+    from localsynth.engine.fitness import refuse_unfit
+    from localsynth.errors import ModelError
+
+    try:
+        refuse_unfit(plan)
+    except ModelError as error:
+        if not (sys.stdin.isatty() and sys.stderr.isatty()):
+            raise
+        say(error.message)
+        if not click.confirm("Most of what it writes will be thrown away. Go on?", err=True):
+            raise
+        return replace(plan, force=True)
+    return plan
 
 
 @click.command(short_help="Make instruction-response pairs (the main verb).")
@@ -80,7 +103,6 @@ def generate(
     from localsynth.cli.watching import begin, follow
     from localsynth.config import plan_data
     from localsynth.engine import launch
-    from localsynth.engine.fitness import refuse_unfit
     from localsynth.engine.lock import refuse_busy
 
     if list_topics:
@@ -93,7 +115,7 @@ def generate(
         else:
             data(plan_toml(plan).rstrip("\n"))
         return 0
-    refuse_unfit(plan)
+    plan = _fit_or_forced(plan)
     # Before the run is written: one that cannot start would stand in the store for nothing.
     refuse_busy(store)
     run = launch.create(store, plan, name)

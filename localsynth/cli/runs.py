@@ -59,9 +59,10 @@ def stop(run_name: str | None, store: Path, *, now: bool) -> int:
 @click.command("resume", short_help="Go on with a run that was paused, stopped, killed or failed.")
 @_RUN
 @click.option("--detach", is_flag=True, help="Return at once.")
+@click.option("--force", is_flag=True, help="From now on, go on though the model is unfit for Magpie.")
 @store_option
 @json_option
-def resume(run_name: str | None, store: Path, *, detach: bool, as_json: bool) -> int:
+def resume(run_name: str | None, store: Path, *, detach: bool, force: bool, as_json: bool) -> int:
     """Go on with RUN (the newest without one) and watch it. Rows that are in the store are never made again."""
     from localsynth.cli.narration import data_json, say
     from localsynth.cli.watching import begin, follow, summary
@@ -70,6 +71,8 @@ def resume(run_name: str | None, store: Path, *, detach: bool, as_json: bool) ->
 
     row = launch.newest(store, run_name)
     running, process = launch.alive(store, row.id), None
+    if force and not running:
+        launch.force(store, row)
     if running:
         launch.tell(store, row.id, "resume")
     elif row.state == "finished":

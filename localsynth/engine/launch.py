@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from localsynth import paths
-from localsynth.config import Plan, plan_data
+from localsynth.config import Plan, plan_data, plan_from
 from localsynth.engine.lock import holder, refuse_busy
 from localsynth.errors import NotFound, StoreError
 from localsynth.store.encode import now
@@ -35,6 +35,12 @@ def create(store: Path, plan: Plan, name: str | None = None) -> str:
             model=plan.ask.model,
             name=name,
         )
+
+
+def force(store: Path, row: RunRow) -> None:
+    """From now on the run goes on though its model is unfit for Magpie."""
+    with Store.open(store, create=False) as opened:
+        opened.update_run(row.id, plan=plan_data(replace(plan_from(row.plan), force=True)))
 
 
 def start(store: Path, run: str) -> subprocess.Popen[bytes]:

@@ -78,11 +78,11 @@ def test_verbs_are_obeyed_once(stage: Stage) -> None:
 def test_a_limit_drains_and_says_which(tmp_path: Path, limits: dict, words: str) -> None:
     stage = Stage(tmp_path / "store.db", limits=limits)
     stage.stats.add_tokens(99)
-    stage.monitor._check_limits()
+    stage.monitor.check_limits()
     assert not stage.scheduler.draining
     stage.stats.add_tokens(1)
     stage.stats._started -= 31
-    stage.monitor._check_limits()
+    stage.monitor.check_limits()
     assert stage.scheduler.draining
     assert words in stage.monitor.reason
     stage.journal.close()
@@ -93,7 +93,7 @@ def test_a_model_that_shows_to_be_unfit_ends_the_run(tmp_path: Path, force: bool
     stage = Stage(tmp_path / "store.db", force=force)
     for number in range(64):
         stage.stats.ask(usable=number < usable)
-    stage.monitor._check_limits()
+    stage.monitor.check_limits()
     assert stage.scheduler.draining == ends
     assert ("--force" in stage.monitor.reason) == ends
     stage.journal.close()
