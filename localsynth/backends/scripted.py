@@ -84,6 +84,7 @@ class ScriptedDecoder:
             logprobs=True,
             exact_replay=True,
         )
+        self.room = slots
         self._script, self._arrived = script, arrived
         self._rows: dict[int, _Row] = {}
 

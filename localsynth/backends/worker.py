@@ -41,6 +41,11 @@ class Decoder(Protocol):
     @property
     def info(self) -> BackendInfo: ...
 
+    @property
+    def room(self) -> int:
+        """Requests that may be live now; at most `info.max_concurrency`, fewer while memory is short."""
+        ...
+
     def add(self, uid: int, request: Request) -> int:
         """Take a free slot for this request; returns its prompt tokens. BackendError concerns this request only."""
         ...
@@ -81,7 +86,6 @@ class Worker:
     def __init__(self, decoder: Decoder, load: Callable[[], Decoder], tell: Callable[[list[News]], None]) -> None:
         self._decoder: Decoder | None = decoder
         self._load, self._tell = load, tell
-        self._slots = decoder.info.max_concurrency
         self._waiting: dict[int, Job] = {}
         self._live: dict[int, Job] = {}
         self._finished_any = True
@@ -136,7 +140,7 @@ class Worker:
             decoder.close()
 
     def _fill(self, decoder: Decoder, news: list[News]) -> None:
-        while self._waiting and len(self._live) < self._slots:
+        while self._waiting and len(self._live) < decoder.room:
             uid = next(iter(self._waiting))
             job = self._waiting.pop(uid)
             try:

@@ -45,7 +45,7 @@ class LlamaCppDecoder:
 
     def __init__(self, model: int, vocabulary: Vocabulary, settings: LlamaCppSettings, info: BackendInfo) -> None:
         self._llama: Any = library()
-        self.info = info
+        self.info, self.room = info, info.max_concurrency
         self._model, self._vocabulary, self._chunk = model, vocabulary, settings.batch
         self._context = make_context(self._llama, model, settings)
         recurrent = self._llama.llama_model_is_recurrent(model) or self._llama.llama_model_is_hybrid(model)
