@@ -1,0 +1,105 @@
+"""What comes back: whole answers and streamed ones, each value checked, as one shape."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from localsynth.errors import BackendError
+from localsynth.printable import one_line
+
+_HINT = "look at the server's log"
+
+
+@dataclass(slots=True)
+class Answer:
+    """One choice. `finish` is None while it is written; `ids` and `reason` are None where the server tells none.
+
+    `pieces` counts the parts in which the text came.
+    """
+
+    model: str | None = None
+    text: str = ""
+    finish: str | None = None
+    reason: int | str | None = None
+    ids: list[int] | None = None
+    logprobs: list[float] = field(default_factory=list)
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    pieces: int = 0
+
+    def add(self, data: Mapping[str, Any]) -> str:
+        """Take in a whole answer or one part of a streamed one; returns its text. BackendError for what is no answer."""
+        error = data.get("error")
+        if error:
+            said = error.get("message") if isinstance(error, dict) else error
+            raise BackendError(
+                f"the server failed while it answered: {one_line(str(said), 200)}", _HINT, retryable=True
+            )
+        if isinstance(data.get("model"), str):
+            self.model = data["model"]
+        usage = data.get("usage")
+        if isinstance(usage, dict):
+            self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
+            self.completion_tokens = _count(usage.get("completion_tokens"), self.completion_tokens)
+        choices = data.get("choices")
+        if not isinstance(choices, list) or not choices:
+            return ""  # the last part of a stream holds the counts alone
+        return self._choice(choices[0])
+
+    def _choice(self, choice: object) -> str:
+        if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
+            raise BackendError("the server's answer holds no text", _HINT, retryable=True)
+        # JSON can spell half a surrogate pair, which no file and no terminal can hold.
+        text = choice["text"].encode("utf-8", "replace").decode()
+        self.text += text
+        self.pieces += 1
+        finish, reason, ids = choice.get("finish_reason"), choice.get("stop_reason"), choice.get("token_ids")
+        if reason is None:
+            reason = choice.get("matched_stop")  # SGLang's word for it
+        if isinstance(finish, str):
+            self.finish = finish
+        if isinstance(reason, int | str):
+            self.reason = reason
+        if isinstance(ids, list):
+            self.ids = (self.ids or []) + [number for number in ids if isinstance(number, int)]
+        self.logprobs += _logprobs(choice.get("logprobs"))
+        return text
+
+
+async def parts(lines: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str, Any]]:
+    """The parts of a stream of server-sent events, up to [DONE]. A retryable BackendError when it is cut off."""
+    async for line in lines:
+        if not line.startswith(b"data:"):
+            continue
+        data = line[5:].strip()
+        if data == b"[DONE]":
+            return
+        try:
+            part = json.loads(data)
+        except (ValueError, RecursionError):
+            part = None
+        if not isinstance(part, dict):
+            raise BackendError("the server's stream broke off in the middle of a part", _HINT, retryable=True)
+        yield part
+    raise BackendError("the server's stream ended before the answer did", _HINT, retryable=True)
+
+
+def _count(value: object, known: int | None) -> int | None:
+    return value if isinstance(value, int) and value >= 0 else known
+
+
+def _logprobs(value: object) -> list[float]:
+    """OpenAI's old form lists them; llama-server writes one object per token."""
+    if not isinstance(value, dict):
+        return []
+    found = value.get("token_logprobs")
+    if found is None and isinstance(value.get("content"), list):
+        found = [entry.get("logprob") for entry in value["content"] if isinstance(entry, dict)]
+    if not isinstance(found, list):
+        return []
+    # Rounding in a server can give a certain token a hair more than 0; an impossible one is -9999, as vLLM has it.
+    return [max(-9999.0, min(0.0, float(one))) for one in found if isinstance(one, int | float) and not math.isnan(one)]
