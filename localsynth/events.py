@@ -55,12 +55,28 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Paused:
-    """Nothing new is started until the run is resumed."""
+    """Nothing new is started until the run is resumed. `reason`: "" when a person paused it."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Continued:
     """A pause is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeptAwake:
+    """Whether the machine is kept from sleeping while the run lasts, and by which tool: "" for none."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Slept:
+    """The machine slept, or the process was stopped, for so many seconds; the run went on where it was."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +88,7 @@ class RunEnded:
     reason: str = ""
 
 
-Event = RunStarted | WaveDecided | Retried | Saturated | Draining | Paused | Continued | RunEnded
+Event = RunStarted | WaveDecided | Retried | Saturated | Draining | Paused | Continued | KeptAwake | Slept | RunEnded
 
 
 @dataclass(frozen=True, slots=True)

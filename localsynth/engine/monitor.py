@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 
 from localsynth.config import Plan
+from localsynth.engine.awake import Vigil
 from localsynth.engine.context import LiveText
 from localsynth.engine.fitness import too_low
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.stats import SATURATED, Stats
-from localsynth.events import Continued, Draining, Event, Paused, Progress
+from localsynth.events import Continued, Draining, Event, Paused, Progress, Slept
 from localsynth.store.encode import now
 from localsynth.store.journal import Journal
 from localsynth.store.rows import Control
@@ -47,10 +47,18 @@ class Monitor:
     since: str
     reason: str = ""
     cancelled: bool = False
+    vigil: Vigil = field(default_factory=Vigil)
+    _sparing: bool = False
     _narrated: float = field(default_factory=time.monotonic)
 
     async def watch(self) -> None:
         """Go on until cancelled. An error of the store ends the run."""
+        try:
+            await self._watch()
+        finally:
+            self.vigil.keep.stop()
+
+    async def _watch(self) -> None:
         while True:
             # The figures belong to this loop: the writer's thread gets them as plain data.
             told = partial(self._exchange, asdict(self.progress(self._state)))
@@ -60,16 +68,38 @@ class Monitor:
             if time.monotonic() >= self._narrated + _NARRATE_EVERY:
                 self._narrated = time.monotonic()
                 self.narrate(self.progress(self._state))
-            await asyncio.sleep(PERIOD)
+            await self._mind_the_machine()
+
+    async def _mind_the_machine(self) -> None:
+        """Rest until the next round; spare a low battery, and leave out of every figure what was slept through."""
+        slept, counted = await self.vigil.rest(PERIOD)
+        if slept:
+            self.stats.skip(counted)
+            self.say(Slept(round(slept, 1)))
+        if told := await self.vigil.look():
+            self.say(told)
+        if self.vigil.pausing and not self.scheduler.paused:
+            self._sparing = True
+            self.scheduler.pause(True)
+            self.say(Paused(self.vigil.note))
+        elif self._sparing and not self.vigil.pausing:
+            self._continue()
+
+    def _continue(self) -> None:
+        self._sparing = False
+        self.scheduler.pause(False)
+        self.say(Continued())
 
     def obey(self, verb: str) -> None:
         """Carry out one control verb."""
         if verb == "pause" and not self.scheduler.paused:
             self.scheduler.pause(True)
             self.say(Paused())
+        elif verb == "pause":
+            self._sparing = False  # from now on a person's pause: power alone does not end it
         elif verb == "resume" and self.scheduler.paused:
-            self.scheduler.pause(False)
-            self.say(Continued())
+            self.vigil.overrule()
+            self._continue()
         elif verb == "drain":
             self.drain(STOPPED)
         elif verb == "cancel":
@@ -114,6 +144,8 @@ class Monitor:
     @property
     def _alarm(self) -> str:
         """What a person should know of a run that goes on."""
+        if self._sparing:
+            return self.vigil.note
         if self.stats.retrying:
             return self.stats.retrying
         share = self.stats.duplicate_rate
@@ -142,7 +174,7 @@ class Monitor:
         if self._unfit():
             self.drain(
                 f"only {stats.usable} of {stats.tried} questions are usable: ask `localsynth doctor` why, "
-                "or start a new run with --force"
+                "or go on with `localsynth resume --force`"
             )
 
     def _unfit(self) -> bool:

@@ -66,23 +66,32 @@ class Stats:
     retrying: str = ""
     clock: Callable[[], float] = time.monotonic
     _started: float = 0.0
+    _stood: float = 0.0
     _tokens_seen: Window = field(default_factory=lambda: Window(_RATE_WINDOW))
     _kept_seen: Window = field(default_factory=lambda: Window(_ETA_WINDOW))
     _duplicates: deque[bool] = field(default_factory=lambda: deque(maxlen=_DUPLICATE_WINDOW))
 
     def __post_init__(self) -> None:
-        self._started = self.clock()
+        self._started = self._now
 
     @property
     def elapsed(self) -> float:
         """Seconds since this process began to count."""
-        return self.clock() - self._started
+        return self._now - self._started
+
+    def skip(self, seconds: float) -> None:
+        """The machine or this process stood still for so long: rates and limits are of the time that it ran."""
+        self._stood += seconds
+
+    @property
+    def _now(self) -> float:
+        return self.clock() - self._stood
 
     def add_tokens(self, count: int) -> None:
         """Count the tokens of one finished request."""
         self.tokens += count
         self.retrying = ""
-        self._tokens_seen.add(self.clock(), count)
+        self._tokens_seen.add(self._now, count)
 
     def ask(self, *, usable: bool) -> None:
         """Count one instruction that a model wrote, or that was read."""
@@ -94,7 +103,7 @@ class Stats:
         """Count one more kept sample."""
         self.kept += 1
         self.last_instruction, self.last_response = instruction, response
-        self._kept_seen.add(self.clock(), 1)
+        self._kept_seen.add(self._now, 1)
 
     def reject(self, rule: str, *, saved: bool) -> None:
         """Count a rejection; `saved` when no answer was generated for it."""
@@ -126,13 +135,13 @@ class Stats:
     def tokens_per_second(self) -> float:
         """Generated tokens a second over the last seconds."""
         span = min(self.elapsed, _RATE_WINDOW)
-        return self._tokens_seen.total(self.clock()) / span if span > 0 else 0.0
+        return self._tokens_seen.total(self._now) / span if span > 0 else 0.0
 
     def eta(self, remaining: int) -> tuple[float, float] | None:
         """The seconds in which `remaining` samples will be kept, as a 90 % range; None while fewer than three were."""
         if remaining <= 0:
             return 0.0, 0.0
-        count = self._kept_seen.total(self.clock())
+        count = self._kept_seen.total(self._now)
         if count < 3:
             return None
         span = max(min(self.elapsed, _ETA_WINDOW), 1e-3)

@@ -119,13 +119,19 @@ def event(event: EventRow) -> str:
             text = f"{data.get('share')} of the latest {data.get('window')} instructions were duplicates"
         case "Draining":
             text = f"finishes what is being written: {data.get('reason')}"
-        case "Paused":
-            text = "paused"
-        case "Continued":
-            text = "goes on"
+        case "Paused" | "Continued":
+            text = "goes on" if event.kind == "Continued" else str(data.get("reason") or "paused")
+        case "KeptAwake" | "Slept":
+            text = _machine(data.get("by"), data.get("seconds"))
         case "RunEnded":
             reason = f": {data['reason']}" if data.get("reason") else ""
             text = f"{data.get('state')} with {data.get('kept')} kept{reason}"
         case _:
             text = f"{event.kind} {json.dumps(data, ensure_ascii=False)}"
     return f"{moment(event.at)} {one_line(text, 240)}"
+
+
+def _machine(by: object, seconds: object) -> str:
+    if isinstance(seconds, int | float):
+        return f"the machine slept for {duration(seconds)}"
+    return f"the machine is kept awake by {by}" if by else "nothing here keeps the machine awake"
