@@ -55,15 +55,17 @@ class Decision:
 
 
 class Corpus:
-    """Exact and near duplicates against everything that this store admitted. One thread at a time.
+    """Exact and near duplicates against everything that this store admitted, and `known`, another store, with it.
+
+    One thread at a time.
 
     The encoder is loaded at the first decision, while the model writes on.
     """
 
-    def __init__(self, store: Path, gate: GatePlan) -> None:
-        self._store, self._gate = store, gate
+    def __init__(self, store: Path, gate: GatePlan, known: Path | None = None) -> None:
+        self._stores, self._gate = {store: "", **({known: " at home"} if known else {})}, gate
         self._keys: dict[int, int] | None = None
-        self._numbers: dict[int, int] = {}
+        self._names: dict[int, tuple[int, str]] = {}
         self._near: NearDuplicates | None = None
 
     def decide(self, ids: Sequence[int], texts: Sequence[str]) -> list[Decision]:
@@ -85,36 +87,44 @@ class Corpus:
 
     def _open(self) -> dict[int, int]:
         if self._keys is None:
-            with Reader.open(self._store) as reader:
-                self._keys = {key: sample for sample, key in reader.instruction_keys()}
-                self._numbers = {sample_place(sample_id(row.id, 0))[0]: row.number for row in reader.runs()}
-                if self._gate.near_duplicates:
-                    self._near = _near_duplicates(reader, self._gate, self._name)
+            self._keys = {}
+            if self._gate.near_duplicates:
+                self._near = _near_duplicates(self._gate, self._name)
+            for store, where in self._stores.items():
+                with Reader.open(store) as reader:
+                    self._keys |= {key: sample for sample, key in reader.instruction_keys()}
+                    for row in reader.runs():
+                        self._names[sample_place(sample_id(row.id, 0))[0]] = row.number, where
+                    if self._near is not None:
+                        _restore(self._near, reader)
         return self._keys
 
     def _name(self, sample: int) -> str:
         """What `localsynth show` takes for it."""
         group, index, _ = sample_place(sample)
-        return f"{self._numbers[group]}:{index}"
+        number, where = self._names[group]
+        return f"{number}:{index}{where}"
 
 
-def _near_duplicates(reader: Reader, gate: GatePlan, name: Callable[[int], str]) -> NearDuplicates:
+def _near_duplicates(gate: GatePlan, name: Callable[[int], str]) -> NearDuplicates:
     from localsynth.embedding.encoders import CharNgramEncoder
     from localsynth.embedding.index import NearestIndex
 
     sentences = _sentence_encoder(gate.encoder)
     characters = CharNgramEncoder()
-    near = NearDuplicates(
+    return NearDuplicates(
         (sentences, NearestIndex(sentences.dim)) if sentences else None,
         (characters, NearestIndex(characters.dim)),
         gate.similarity,
         name,
     )
-    for encoder in [sentences.name, characters.name] if sentences else [characters.name]:
+
+
+def _restore(near: NearDuplicates, reader: Reader) -> None:
+    for encoder in near.encoders:
         ids, vectors = reader.embeddings(encoder, _FIELD)
         if len(ids):
             near.restore(encoder, ids.tolist(), vectors.astype(np.float32))
-    return near
 
 
 def _sentence_encoder(name: str) -> SentenceEncoder | None:

@@ -46,9 +46,10 @@ def force(store: Path, row: RunRow) -> None:
 def start(store: Path, run: str) -> subprocess.Popen[bytes]:
     """Start `localsynth run` as a process that outlives this one; what it says goes to `paths.run_log`.
 
-    StoreBusy when a live process is at work on the store already.
+    StoreBusy when a live process is at work on the store already. NotFound when the run was handed over.
     """
     refuse_busy(store)
+    refuse_handed(store, run)
     log = paths.run_log(store, run)
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -119,3 +120,14 @@ def newest(store: Path, name: str | None) -> RunRow:
             f"run {row.number} is an import: there is nothing to run", "import the rest: localsynth import FILE"
         )
     return row
+
+
+def refuse_handed(store: Path, run: str) -> None:
+    """NotFound when the run was handed over: its shards go on where they are, never here."""
+    with Reader.open(store) as reader:
+        shards, number = reader.shards(run), reader.run(run).number
+    if shards:
+        raise NotFound(
+            f"run {number} is a job of {shards[0].shards} shards: it does not go on from its store",
+            "localsynth run FOLDER --shard I/K makes its rows, localsynth merge brings them here",
+        )

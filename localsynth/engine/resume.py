@@ -27,9 +27,9 @@ class ResumePoint:
     attempts: Mapping[int, int] = field(default_factory=dict)
 
 
-def resume_point(reader: Reader, run: str, plan: Plan) -> ResumePoint:
-    """Read it from the store; a new run gives the empty one."""
-    left, counts = reader.unfinished(run), reader.counts(run)
+def resume_point(reader: Reader, run: str, plan: Plan, indices: range) -> ResumePoint:
+    """Read it from the store; a new run gives the empty one. `indices` are the run's own, where it is a shard."""
+    left, counts = reader.unfinished(run, indices), reader.counts(run)
     opened = {row.index: _reopen(row, plan) for row in (*left.asked, *left.ready)}
     again = {row.index: row.attempt + 1 for row in left.failed if row.attempt < LAST_ATTEMPT}
     undecided = sorted({*left.missing, *again, *(row.index for row in left.asked)})
@@ -39,7 +39,7 @@ def resume_point(reader: Reader, run: str, plan: Plan) -> ResumePoint:
         rejected=counts.by_rule,
         ready=tuple(row.index for row in left.ready),
         undecided=tuple(undecided),
-        next_index=left.highest + 1,
+        next_index=indices.start if left.highest < 0 else left.highest + indices.step,
         open=opened,
         attempts=again,
     )

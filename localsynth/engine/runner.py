@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from localsynth.config import Plan, plan_from
+from localsynth.engine.agreement import check_agreement
 from localsynth.engine.context import LiveText, Services
 from localsynth.engine.corpus import Corpus
-from localsynth.engine.launch import newest
+from localsynth.engine.launch import newest, refuse_handed
 from localsynth.engine.lock import hold, presence
 from localsynth.engine.monitor import STOPPED, Monitor
 from localsynth.engine.pipeline import Methods, Pipeline
@@ -31,12 +32,23 @@ from localsynth.records import RunState
 from localsynth.store.encode import now
 from localsynth.store.journal import Journal
 from localsynth.store.queries import Reader
-from localsynth.store.rows import EventRow, RunRow
+from localsynth.store.rows import EventRow, RunRow, ShardRow
 
 Narrator = Callable[[RunRow, Progress], None]
+_WHOLE = ShardRow("", 1, 1, "", 0)  # a run that is not shared asks every index
 
 
-def run(store: Path, name: str | None, narrate: Narrator | None = None) -> tuple[RunState, str]:
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """What a shard of a packed job has beside its store: what is known elsewhere, and who hears of other models."""
+
+    known: Path | None
+    notice: Callable[[str], None]
+
+
+def run(
+    store: Path, name: str | None, narrate: Narrator | None = None, shard: Shard | None = None
+) -> tuple[RunState, str]:
     """Carry a run out in this process, from wherever it stands; its state at the end, and why it is not finished.
 
     StoreBusy when another live process is at work on this store. Any other LocalsynthError is written into the run
@@ -45,12 +57,15 @@ def run(store: Path, name: str | None, narrate: Narrator | None = None) -> tuple
     """
     since = now()
     row = newest(store, name)
+    if shard is None:
+        refuse_handed(store, row.id)
     with hold(store, row.id):
-        return asyncio.run(_Runner(store, row, narrate, since).run())
+        return asyncio.run(_Runner(store, row, narrate, since, shard).run())
 
 
 class _Runner:
-    def __init__(self, store: Path, row: RunRow, narrate: Narrator | None, since: str) -> None:
+    def __init__(self, store: Path, row: RunRow, narrate: Narrator | None, since: str, shard: Shard | None) -> None:
+        self._shard, self._part = shard, _WHOLE
         self._store, self._run, self._row, self._narrate, self._since = store, row.id, row, narrate, since
         self._journal = Journal(store)
         self._on_signal: Callable[[], object] = _ignore
@@ -98,7 +113,9 @@ class _Runner:
         await self._update(state="running", pid=os.getpid(), host=socket.gethostname(), started=now(), error=None)
         with Reader.open(self._store) as reader:
             plan = plan_from(reader.run(self._run).plan)
-            point = resume_point(reader, self._run, plan)
+            if self._shard is not None:
+                self._part = reader.shards(self._run)[0]
+            point = resume_point(reader, self._run, plan, self._part.indices)
         return await self._generate(plan, point)
 
     async def _generate(self, plan: Plan, point: ResumePoint) -> tuple[RunState, str]:
@@ -107,6 +124,8 @@ class _Runner:
         roles = Roles(plan)
         try:
             await roles.open()
+            if self._shard is not None:
+                check_agreement(self._part.expected, plan, roles, self._shard.notice)
             await self._note_models(roles, point)
             return await self._schedule(plan, point, roles)
         finally:
@@ -121,7 +140,7 @@ class _Runner:
             run=self._run,
             services=services,
             methods=Methods(prompt_method(plan), Plain()),
-            corpus=Corpus(self._store, plan.gate),
+            corpus=Corpus(self._store, plan.gate, self._shard.known if self._shard else None),
             cleaner=Cleaner(roles.control_strings(), plan.language),
             journal=self._journal,
             say=self._say,
@@ -137,6 +156,7 @@ class _Runner:
             ready=point.ready,
             undecided=point.undecided,
             next_index=point.next_index,
+            step=self._part.indices.step,
         )
         # It begins at the next await: the monitor is in place by then.
         work = asyncio.create_task(scheduler.run())

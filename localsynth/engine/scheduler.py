@@ -80,6 +80,7 @@ class Scheduler:
         ready: Iterable[int] = (),
         undecided: Sequence[int] = (),
         next_index: int = 0,
+        step: int = 1,
     ) -> None:
         self._work, self._target, self._slots, self._attempts = work, target, slots, attempts
         self.admitting: Callable[[], None] | None = None
@@ -87,7 +88,7 @@ class Scheduler:
         self.ready: deque[int] = deque(ready)
         self.paused = self.draining = self.ended = False
         self._waves: deque[_Wave] = deque([_Wave(deque(undecided))] if undecided else [])
-        self._next = next_index
+        self._next, self._step = next_index, step
         self._opened = 0
         self._pass_rate, self._answer_rate = _Rate(0.7), _Rate(0.9)
         self._changed = asyncio.Event()
@@ -179,9 +180,10 @@ class Scheduler:
             return None
         cap = self._slots * min(_WAVE_GROWTH, 2**self._opened)
         wanted = min(cap, math.ceil(missing / self._pass_rate.value))
-        first, self._next = self._next, min(self._next + wanted, self._attempts)
+        fresh = range(self._next, self._attempts, self._step)[:wanted]
+        self._next = fresh[-1] + self._step
         self._opened += 1
-        wave = _Wave(deque(range(first, self._next)))
+        wave = _Wave(deque(fresh))
         self._waves.append(wave)
         return wave
 

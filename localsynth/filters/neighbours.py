@@ -101,9 +101,14 @@ class NearDuplicates:
             judged |= _judge(*self._sentences, rows, limits, self._name)
         unread = [(row, ids[row], texts[row], reason) for row, reason in enumerate(reasons) if reason is not None]
         if unread:
-            limits = np.array([_character_threshold(text) for _, _, text, _ in unread], np.float32)
+            limits = np.array([character_threshold(text) for _, _, text, _ in unread], np.float32)
             judged |= _judge(*self._characters, unread, limits, self._name)
         return [judged[row] for row in range(len(texts))]
+
+    @property
+    def encoders(self) -> list[str]:
+        """The names under which vectors are stored."""
+        return [encoder.name for encoder, _ in filter(None, (self._sentences, self._characters))]
 
     def restore(self, encoder: str, ids: Sequence[int], vectors: Vectors) -> None:
         """Take in vectors that an earlier process stored; those of an encoder not in use now are left out."""
@@ -148,5 +153,6 @@ def _judge(
     return judged
 
 
-def _character_threshold(text: str) -> float:
+def character_threshold(text: str) -> float:
+    """The cosine of character n-grams from which a text is a near duplicate: few characters may differ."""
     return max(_CHARACTER_THRESHOLD, 1 - _DIFFERING_CHARACTERS / max(1, len(text)))

@@ -17,6 +17,7 @@ from localsynth.store.rows import (
     ReviewRow,
     RunRow,
     SampleRow,
+    ShardRow,
     Unfinished,
 )
 from localsynth.store.schema import schema_markdown
@@ -40,6 +41,7 @@ __all__ = [
     "Row",
     "RunRow",
     "SampleRow",
+    "ShardRow",
     "Store",
     "Unfinished",
     "schema_markdown",

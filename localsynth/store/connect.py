@@ -28,7 +28,8 @@ def open_writer(path: Path, *, create: bool, wait: float = BUSY_SECONDS) -> sqli
     """A connection that writes, its schema brought up to date. StoreError says what is wrong with the file."""
     _check_path(path, create=create)
     with faults(path):
-        connection = sqlite3.connect(path, timeout=wait, isolation_level=None)
+        # By its URI, so that another store can be attached for reading only.
+        connection = sqlite3.connect(path.absolute().as_uri(), uri=True, timeout=wait, isolation_level=None)
         try:
             version = _check_version(connection, path, writable=True)
             connection.execute("PRAGMA journal_mode = WAL")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 1  # PRAGMA user_version after the last function below: read without loading sqlite_utils
+VERSION = 2  # PRAGMA user_version after the last function below: read without loading sqlite_utils
 APPLICATION_ID = 0x6C73796E  # "lsyn": tells a store from another program's database
 
 _TABLES = """
@@ -117,6 +117,18 @@ FROM samples s JOIN verdicts v ON v.sample = s.id
 WHERE v.kept = 1;
 """
 
+# `shards` says in a shard's store which part of a job it is, and in a store that shards were merged into where each
+# part of a run was made. `merge_waiting` holds rows that were merged and not compared with the others yet.
+_SHARDS = """
+CREATE TABLE shards (
+  run TEXT NOT NULL REFERENCES runs(id), shard INTEGER NOT NULL, shards INTEGER NOT NULL, job TEXT NOT NULL,
+  expected TEXT NOT NULL, target INTEGER NOT NULL, state TEXT NOT NULL, host TEXT, backend TEXT NOT NULL,
+  model TEXT NOT NULL, revision TEXT, sha256 TEXT, template_hash TEXT, versions TEXT NOT NULL, started TEXT,
+  finished TEXT, merged TEXT, events INTEGER NOT NULL, PRIMARY KEY (run, shard)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE merge_waiting (sample INTEGER PRIMARY KEY REFERENCES samples(id)) STRICT;
+"""
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database of an earlier version up to VERSION, inside the caller's transaction."""
@@ -131,6 +143,12 @@ def migrate(connection: sqlite3.Connection) -> None:
                 db.conn.execute(statement)
         db.conn.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         db.conn.execute("PRAGMA user_version = 1")
+
+    @migrations()
+    def m002_shards(db: Any) -> None:
+        for statement in _statements(_SHARDS):
+            db.conn.execute(statement)
+        db.conn.execute("PRAGMA user_version = 2")
 
     migrations.apply(Database(connection, recursive_triggers=False))
 

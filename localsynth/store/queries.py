@@ -13,7 +13,7 @@ from localsynth.records import SampleState
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.encode import unsigned
 from localsynth.store.listing import SampleQueries
-from localsynth.store.rows import Control, EventRow, ExportRow, Progress, RunRow, SampleRow, Unfinished
+from localsynth.store.rows import Control, EventRow, ExportRow, Progress, RunRow, SampleRow, ShardRow, Unfinished
 
 if TYPE_CHECKING:
     import numpy as np
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 _RUN_FIELDS = ", ".join(RunRow.__slots__)
 # A sample that failed is tried again with another attempt, which must not be a duplicate of the first one.
 _ADMITTED = "k.sample NOT IN (SELECT id FROM samples WHERE state = 'failed' AND state <> 'done')"
+_EVERY = range(1 << 32)
 _INDEX_LIMIT = 1 << 32  # a number below it is an index, one above it a whole sample id
 
 
@@ -67,6 +68,16 @@ class Reader(SampleQueries):
             raise NotFound(f"{len(found)} runs begin with {name!r}", "type more of the id, or the run's number")
         return _run(found[0])
 
+    def shards(self, run: str) -> list[ShardRow]:
+        """The parts of a run that was handed over, by number; the one part in a shard's own store; [] otherwise."""
+        fields = ", ".join(ShardRow.__slots__)
+        found = []
+        for row in self._all(f"SELECT {fields} FROM shards WHERE run = ? ORDER BY shard", (run,)):
+            named = dict(zip(ShardRow.__slots__, row, strict=True))
+            plain = {key: json.loads(named[key]) for key in ("expected", "versions")}
+            found.append(ShardRow(**named | plain))
+        return found
+
     def resolve_sample(self, name: str) -> int:
         """The sample id that a person means: `17` (index, newest run), `RUN:17`, `RUN:17.1` (attempt) or a whole id.
 
@@ -89,14 +100,18 @@ class Reader(SampleQueries):
             raise NotFound(f"there is no sample {name} in {self.path}", "`localsynth ls` lists the samples")
         return int(found[0][0])
 
-    def unfinished(self, run: str) -> Unfinished:
-        """What `resume` has to take up again. Costs one pass over the run's index numbers."""
+    def unfinished(self, run: str, indices: range = _EVERY) -> Unfinished:
+        """What `resume` has to take up again. Costs one pass over the run's index numbers.
+
+        `indices`: those that belong to this store, where it is a shard.
+        """
         (highest, distinct) = self._all("SELECT max(idx), count(DISTINCT idx) FROM samples WHERE run = ?", (run,))[0]
         top = -1 if highest is None else int(highest)
         missing: tuple[int, ...] = ()
-        if distinct != top + 1:
+        touched = range(indices.start, top + 1, indices.step)
+        if distinct != len(touched):
             there = {row[0] for row in self._all("SELECT DISTINCT idx FROM samples WHERE run = ?", (run,))}
-            missing = tuple(index for index in range(top) if index not in there)
+            missing = tuple(index for index in touched if index not in there)
         return Unfinished(top, missing, self._open(run, "asked"), self._open(run, "ready"), self._open(run, "failed"))
 
     def _open(self, run: str, state: SampleState) -> tuple[SampleRow, ...]:

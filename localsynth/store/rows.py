@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from localsynth.records import Candidate, Neighbour, Pair, Role, RunState, SampleState, Score, Turn
 
@@ -81,6 +81,40 @@ class RunRow:
     pid: int | None
     host: str | None
     error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ShardRow:
+    """One part of a run that was handed over: shard `shard` (from 1) of `shards` of the job with the digest `job`.
+
+    In the shard's own store `merged` is None and the run's row says how it goes; `expected` holds by role the chat
+    formats that its models must have. Where it was merged into, the rest says where and with what it was made, as
+    `RunRow` does; `merged` is when it was last merged, `events` the last event of it that was copied.
+    """
+
+    run: str
+    shard: int
+    shards: int
+    job: str
+    target: int
+    expected: Mapping[str, Any] = field(default_factory=dict)
+    state: RunState = "created"
+    host: str | None = None
+    backend: str = ""
+    model: str = ""
+    revision: str | None = None
+    sha256: str | None = None
+    template_hash: str | None = None
+    versions: Mapping[str, object] = field(default_factory=dict)
+    started: str | None = None
+    finished: str | None = None
+    merged: str | None = None
+    events: int = 0
+
+    @property
+    def indices(self) -> range:
+        """The indices that this shard may ask."""
+        return range(self.shard - 1, 1 << 32, self.shards)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ MEANINGS = {
     "events": "what a run said, kept for good",
     "progress": "the latest word of each run on itself, overwritten",
     "control": "what a run was told: pause, resume, drain, cancel, slots; `done` when it took it",
+    "shards": "the parts of a run that was handed over: where and with what each was made, when it was last merged",
+    "merge_waiting": "rows that were merged and are not compared with the others yet; empty after a whole merge",
     "exports": "files that were exported: path, format, which rows, how many, sha256",
     "search": "full-text index over user and assistant turns; `rowid` is the turn's id",
     "search_state": "the turn id up to which `search` is filled",

@@ -1,0 +1,55 @@
+"""Stores for other machines: one shard of a job, and the index of what is here already."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+
+from localsynth.store.connect import faults, open_writer, transaction
+from localsynth.store.encode import dumps
+from localsynth.store.rows import RunRow, ShardRow
+
+# Rows without a word of the texts: what the gate needs, under the ids by which they are known here.
+_KNOWN = """
+INSERT INTO runs (id, number, method, backend, model, plan, seed, target, state, versions, created)
+SELECT id, number, '', '', '', '{}', 0, 0, 'stopped', '{}', '' FROM home.runs;
+INSERT INTO samples (id, run, idx, attempt, state, operation, detail, created, updated)
+SELECT s.id, s.run, s.idx, s.attempt, 'done', '', '{}', '', '' FROM home.instruction_keys k
+JOIN home.samples s ON s.id = k.sample WHERE s.state <> 'failed';
+INSERT INTO instruction_keys (sample, key)
+SELECT k.sample, k.key FROM home.instruction_keys k WHERE k.sample IN (SELECT id FROM samples);
+INSERT INTO embeddings (sample, field, encoder, content_hash, vector)
+SELECT e.sample, e.field, e.encoder, '', e.vector FROM home.embeddings e
+WHERE e.field = 'instruction' AND e.sample IN (SELECT id FROM samples)
+"""
+
+
+def create_shard(path: Path, run: RunRow, shard: ShardRow) -> None:
+    """Make the store of one shard: the run with its id, and which part of it belongs here. StoreError as `Store`."""
+    with closing(open_writer(path, create=True)) as connection, faults(path), transaction(connection):
+        insert(connection, "runs", run)
+        insert(connection, "shards", shard)
+
+
+def write_known(home: Path, target: Path) -> int:
+    """Write hashes and embeddings of every admitted instruction of `home` into a new store; how many there are."""
+    with closing(open_writer(target, create=True)) as connection, faults(target):
+        connection.execute("ATTACH ? AS home", (f"{home.resolve().as_uri()}?mode=ro",))
+        with transaction(connection):
+            for statement in _KNOWN.split(";"):
+                connection.execute(statement)
+        connection.execute("DETACH home")
+        (count,) = connection.execute("SELECT count(*) FROM instruction_keys").fetchone()
+        # One file without a log beside it: it is copied, and read where nothing can be written.
+        connection.execute("PRAGMA journal_mode = DELETE")
+    return int(count)
+
+
+def insert(connection: sqlite3.Connection, table: str, row: RunRow | ShardRow) -> None:
+    """Insert a record into the table that has its fields as columns."""
+    values = [getattr(row, name) for name in type(row).__slots__]
+    plain = [dumps(value) if isinstance(value, Mapping) else value for value in values]
+    columns = ", ".join(type(row).__slots__)
+    connection.execute(f"INSERT INTO {table} ({columns}) VALUES ({', '.join('?' * len(plain))})", plain)
