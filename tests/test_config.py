@@ -66,6 +66,11 @@ def test_a_plan_goes_round_through_json(plan: Plan) -> None:
         ("systems = 'math'", "systems must be a list", "change"),
         ("[[systems]]\ntext = 'a'\nweight = 0.0", "weights must not sum to 0", "change"),
         ("method = 'imported'", "instructions must name a file", "change"),
+        ("ask = {backend = 'openai'}", "ask.servers go with the backends openai and ollama", "change"),
+        ("answer = {servers = ['http://here']}", "answer.servers go with", "change"),
+        ("ask = {tokenizer = 'm'}", "ask.tokenizer is of served models", "change"),
+        ("machine = {tensor_parallel = 0}", "machine.tensor_parallel must be at least 1", "change"),
+        ("machine = {memory_share = 1.5}", "machine.memory_share is a share", "change"),
         ("target = [", "not a readable TOML file", "mend"),
     ],
 )
@@ -94,3 +99,11 @@ def test_the_papers_mixes_have_its_weights() -> None:
     assert sum(entry.weight for entry in air) == 30
     assert {(e.temperature, e.top_p) for e in mix("pro", 256)} == {(1.0, 1.0), (1.1, 0.995), (1.2, 0.995), (1.25, 0.99)}
     assert sum(e.weight for e in air if e.temperature == 1.25) / 30 == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("url", ["http://me:secret@host/v1", "me:secret@host:80", "https://secret@host"])
+def test_a_password_never_gets_into_a_plan(url: str) -> None:
+    with pytest.raises(PlanError, match="must not hold a user name or a password") as caught:
+        plan_from({"ask": {"backend": "openai", "servers": [url]}})
+    assert "secret" not in str(caught.value) + caught.value.hint
+    plan_from({"ask": {"backend": "openai", "servers": ["http://host/@/v1"]}})

@@ -223,6 +223,8 @@ def _check(plan: Plan) -> None:
     for name, role in (("ask", plan.ask), ("answer", plan.answer)):
         served = role.backend in SERVED
         need(served == bool(role.servers), f"{name}.servers", "go with the backends openai and ollama, which need one")
+        # A plan is stored: a password must not be in it, and the message does not repeat it.
+        need(not any(map(_has_login, role.servers)), f"{name}.servers", "must not hold a user name or a password")
         need(served or not role.tokenizer, f"{name}.tokenizer", "is of served models; others bring their own")
         need(bool(role.sampling), f"{name}.sampling", "must have at least one entry")
         for entry in role.sampling:
@@ -237,6 +239,10 @@ def _check(plan: Plan) -> None:
     weights = [s.weight for s in plan.systems] + [e.weight for r in (plan.ask, plan.answer) for e in r.sampling]
     need(all(w >= 0 and math.isfinite(w) for w in weights), "weight", "must be a number of at least 0")
     need(not plan.systems or sum(s.weight for s in plan.systems) > 0, "systems", "weights must not sum to 0")
+
+
+def _has_login(url: str) -> bool:
+    return "@" in url.partition("://")[2].partition("/")[0] or "@" in url.partition("/")[0]
 
 
 def _is_date(text: str) -> bool:
