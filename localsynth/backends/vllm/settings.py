@@ -67,7 +67,7 @@ def _trained_context(path: Path) -> int:
     """The tokens that the model was trained for, 0 where it does not say."""
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         where = f"{path} has no config.json" if path.is_dir() else f"{path} is not a model folder"
         hint = "vLLM runs a model's folder in Hugging Face's format, no GGUF file: `localsynth models list`"
         raise ModelError(where, hint) from None

@@ -1,0 +1,85 @@
+"""The tests that need a real vLLM, run by the interpreter of its environment: in process first, then over a server.
+
+`vllm_tests.py MODEL`: a model folder. Only what is started here is stopped here.
+"""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+NAME = "starter"
+START_S = 300
+# Two cores and little memory are enough: 1 GB of keys and values.
+SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+
+
+def main(model: Path) -> int:
+    """Run all; returns the exit status of the first part that failed."""
+    os.environ.update(SMALL, LOCALSYNTH_TEST_VLLM_MODEL=str(model))
+    if status := tests("in process", "tests/backends/test_vllm.py"):
+        return status
+    with tempfile.TemporaryFile() as log:
+        server, port = serve(model, log.fileno())
+        try:
+            if not wait(server, port):
+                log.seek(0)
+                sys.stderr.buffer.write(b"".join(log.readlines()[-20:]))
+                return 1
+            os.environ["LOCALSYNTH_TEST_VLLM_URL"] = f"http://127.0.0.1:{port}"
+            return tests("over a server", "tests/backends/test_vllm_server.py", "tests/backends/test_openai.py")
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+
+
+def tests(title: str, *files: str) -> int:
+    """One run of pytest."""
+    print(f"vLLM {title}", file=sys.stderr, flush=True)
+    present = [file for file in files if (ROOT / file).is_file()]
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "--durations", "5", "-k", "Vllm or vllm", *present]
+    return subprocess.run(command, cwd=ROOT, check=False).returncode
+
+
+def serve(model: Path, log: int) -> tuple[subprocess.Popen[bytes], int]:
+    """Start vLLM's own server on a free port of the loopback interface; returns it and its port."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    options = {
+        "--served-model-name": NAME,
+        "--host": "127.0.0.1",
+        "--port": str(port),
+        "--max-model-len": "2048",
+        "--max-num-seqs": "32",
+    }
+    command = [str(Path(sys.executable).with_name("vllm")), "serve", str(model), "--enforce-eager"]
+    command += [word for option in options.items() for word in option]
+    return subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True), port
+
+
+def wait(server: subprocess.Popen[bytes], port: int) -> bool:
+    """Whether it answers before it ends or takes too long."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            connection.request("GET", "/v1/models")
+            if connection.getresponse().status == 200:
+                return True
+        except OSError:
+            pass
+        time.sleep(1)
+    return False
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
