@@ -5,14 +5,16 @@ PY = $(VENV)/bin/python
 STORE = demo.db
 PAIRS = demo.jsonl
 WORKERS = 2
+VLLM_PYTHON = .venv-vllm/bin/python
 
 USABLE = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test check lint setup setup-dev clean
+.PHONY: help demo test test-vllm check lint setup setup-dev clean
 
 help:
 	@echo 'make demo    set up, write 20 instruction-response pairs into $(STORE) and export them to $(PAIRS)'
 	@echo 'make test    set up, run all tests'
+	@echo 'make test-vllm  run what needs a real vLLM, in an environment of its own (VLLM_PYTHON=... names another)'
 	@echo 'make check   set up, lint, types, import contracts, all tests'
 	@echo 'make clean   remove $(VENV) and what the tools cached'
 
@@ -22,6 +24,10 @@ demo: setup
 
 test: setup-dev
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
+
+test-vllm: $(PY)
+	@$(PY) scripts/vllm_env.py $(VLLM_PYTHON)
+	@$(VLLM_PYTHON) scripts/vllm_tests.py $(dir $(VLLM_PYTHON))../starter
 
 check: lint
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
@@ -53,4 +59,4 @@ $(PY):
 	exit 1
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) .venv-vllm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

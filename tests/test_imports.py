@@ -22,7 +22,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "llama_cpp": ("backends.llamacpp.",),
     "mlx": (),
     "mlx_lm": (),
-    "vllm": (),
+    "vllm": ("backends.vllm.",),
     "ray": (),
     "huggingface_hub": ("catalog.pulling", "importing.hub"),
     "datasets": (),
