@@ -32,6 +32,11 @@ def optimised_dir() -> Path:
     return models_dir() / "optimised"
 
 
+def converted_dir() -> Path:
+    """Folders of MLX that were made from GGUF files."""
+    return models_dir() / "mlx"
+
+
 def cache_dir() -> Path:
     """What may be deleted at any time and is made again."""
     if os.environ.get("LOCALSYNTH_HOME"):

@@ -111,6 +111,11 @@ def read_tensors(path: Path) -> list[Tensor]:
     return _read(path, *_stat(path))[1]
 
 
+def read_values(path: Path) -> Mapping[str, Any]:
+    """All that the header says, by its own keys. ModelError as for `read_facts`."""
+    return _read(path, *_stat(path))[0]
+
+
 def _stat(path: Path) -> tuple[int, int]:
     try:
         status = path.stat()
