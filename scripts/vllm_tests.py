@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+CLIENT = "tests/backends/test_openai.py"
 NAME = "starter"
 START_S = 300
 # Two cores and little memory are enough: 1 GB of keys and values.
@@ -25,7 +26,8 @@ SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFL
 def main(model: Path) -> int:
     """Run all; returns the exit status of the first part that failed."""
     os.environ.update(SMALL, LOCALSYNTH_TEST_VLLM_MODEL=str(model))
-    if status := tests("in process", "tests/backends/test_vllm.py"):
+    here = "tests/backends/test_vllm_real.py"
+    if status := tests("in process", here, "not server"):
         return status
     with tempfile.TemporaryFile() as log:
         server, port = serve(model, log.fileno())
@@ -35,17 +37,16 @@ def main(model: Path) -> int:
                 sys.stderr.buffer.write(b"".join(log.readlines()[-20:]))
                 return 1
             os.environ["LOCALSYNTH_TEST_VLLM_URL"] = f"http://127.0.0.1:{port}"
-            return tests("over a server", "tests/backends/test_vllm_server.py", "tests/backends/test_openai.py")
+            return tests("over a server", here, "server") or tests("over a server", CLIENT, "vllm or Vllm")
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()
 
 
-def tests(title: str, *files: str) -> int:
-    """One run of pytest."""
-    print(f"vLLM {title}", file=sys.stderr, flush=True)
-    present = [file for file in files if (ROOT / file).is_file()]
-    command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "--durations", "5", "-k", "Vllm or vllm", *present]
+def tests(title: str, file: str, which: str) -> int:
+    """One run of pytest: the tests of a file that `which` chooses."""
+    print(f"vLLM {title}: {file}", file=sys.stderr, flush=True)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "--durations", "5", "-k", which, file]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
 
@@ -82,4 +83,4 @@ def wait(server: subprocess.Popen[bytes], port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]).resolve()))
