@@ -47,23 +47,30 @@ class _Transport(httpx.AsyncBaseTransport):
         self._verify = verify
         self._free: list[httpx.AsyncHTTPTransport] = []
         self._all: list[httpx.AsyncHTTPTransport] = []
+        self._closed = False
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         lane = self._free.pop() if self._free else self._new()
         try:
             response = await lane.handle_async_request(request)
         except BaseException:
-            self._free.append(lane)
+            await self.give_back(lane)
             raise
         assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Lane(response.stream, lane, self._free)
+        response.stream = _Lane(response.stream, lane, self)
         return response
 
+    async def give_back(self, lane: httpx.AsyncHTTPTransport) -> None:
+        """No request uses this one any more."""
+        if self._closed:
+            await lane.aclose()  # it was still connecting when everything was closed
+        else:
+            self._free.append(lane)
+
     async def aclose(self) -> None:
-        self._free.clear()
+        self._closed = True
         for lane in self._all:
             await lane.aclose()
-        self._all.clear()
 
     def _new(self) -> httpx.AsyncHTTPTransport:
         lane = httpx.AsyncHTTPTransport(
@@ -76,22 +83,21 @@ class _Transport(httpx.AsyncBaseTransport):
 class _Lane(httpx.AsyncByteStream):
     """An answer's body; once it is closed its transport is free."""
 
-    def __init__(
-        self, stream: httpx.AsyncByteStream, lane: httpx.AsyncHTTPTransport, free: list[httpx.AsyncHTTPTransport]
-    ) -> None:
-        self._stream, self._lane, self._free = stream, lane, free
+    def __init__(self, stream: httpx.AsyncByteStream, lane: httpx.AsyncHTTPTransport, home: _Transport) -> None:
+        self._stream, self._lane, self._home = stream, lane, home
         self._closed = False
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self._stream.__aiter__()
 
     async def aclose(self) -> None:
+        if self._closed:
+            return
+        self._closed = True
         try:
             await self._stream.aclose()
         finally:
-            if not self._closed:
-                self._closed = True
-                self._free.append(self._lane)
+            await self._home.give_back(self._lane)
 
 
 class Http:
@@ -192,9 +198,7 @@ class Http:
             raise BackendError(f"{where} wants an API key", "set it in the environment: LOCALSYNTH_API_KEY=...")
         if 300 <= reply.status < 400:
             target = one_line(reply.headers.get("location", "somewhere else"), 100)
-            raise BackendError(
-                f"{where} redirects to {target}", "give the address that it redirects to, if you trust it"
-            )
+            raise BackendError(f"{where} redirects to {target}", "give that address instead, if you trust it")
         return reply
 
     def _broken(self, error: BaseException) -> BackendError:
@@ -242,9 +246,7 @@ def as_object(reply: Reply, where: str) -> dict[str, Any]:
 
 
 async def _read(response: httpx.Response) -> Reply:
-    chunks: list[bytes] = []
-    async for chunk in _bounded(response):
-        chunks.append(chunk)
+    chunks = [chunk async for chunk in _bounded(response)]
     return Reply(response.status_code, response.headers, b"".join(chunks))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,7 +32,7 @@ class Answer:
     pieces: int = 0
 
     def add(self, data: Mapping[str, Any]) -> str:
-        """Take in a whole answer or one part of a streamed one; returns its text. BackendError for what is no answer."""
+        """Take in a whole answer or a part of a streamed one; returns its text. BackendError for what is no answer."""
         error = data.get("error")
         if error:
             said = error.get("message") if isinstance(error, dict) else error
@@ -54,7 +54,7 @@ class Answer:
         if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
             raise BackendError("the server's answer holds no text", _HINT, retryable=True)
         # JSON can spell half a surrogate pair, which no file and no terminal can hold.
-        text = choice["text"].encode("utf-8", "replace").decode()
+        text = str(choice["text"]).encode("utf-8", "replace").decode()
         self.text += text
         self.pieces += 1
         finish, reason, ids = choice.get("finish_reason"), choice.get("stop_reason"), choice.get("token_ids")
@@ -70,14 +70,17 @@ class Answer:
         return text
 
 
-async def parts(lines: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str, Any]]:
+async def parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]]:
     """The parts of a stream of server-sent events, up to [DONE]. A retryable BackendError when it is cut off."""
+    done = False
     async for line in lines:
-        if not line.startswith(b"data:"):
+        # What follows [DONE] is read to its end, so that the connection can be used again.
+        if done or not line.startswith(b"data:"):
             continue
         data = line[5:].strip()
         if data == b"[DONE]":
-            return
+            done = True
+            continue
         try:
             part = json.loads(data)
         except (ValueError, RecursionError):
@@ -85,7 +88,8 @@ async def parts(lines: AsyncIterator[bytes]) -> AsyncIterator[Mapping[str, Any]]
         if not isinstance(part, dict):
             raise BackendError("the server's stream broke off in the middle of a part", _HINT, retryable=True)
         yield part
-    raise BackendError("the server's stream ended before the answer did", _HINT, retryable=True)
+    if not done:
+        raise BackendError("the server's stream ended before the answer did", _HINT, retryable=True)
 
 
 def _count(value: object, known: int | None) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,6 +48,7 @@ class Asking:
         # vLLM says what ended a text. Other servers do not, so a stop text is looked for here, as the text comes.
         self._here = server.served.kind != "vllm" and bool(request.stop)
         self._never = vocabulary.avoided(request.sampling.avoid_first)
+        self._check_taken()
 
         self.overloaded = False
 
@@ -120,11 +122,12 @@ class Asking:
         answer = Answer()
         async with self._server.http.stream(_PATH, body) as (reply, lines):
             self._check_status(reply)
-            async for part in parts(lines):
-                self._say(stream.feed(answer.add(part).encode()))
-                if stream.stopped_by is not None:
-                    answer.finish, answer.completion_tokens = "stop", None
-                    break
+            async with aclosing(parts(lines)) as answered:
+                async for part in answered:
+                    self._say(stream.feed(answer.add(part).encode()))
+                    if stream.stopped_by is not None:
+                        answer.finish, answer.completion_tokens = "stop", None
+                        break
         return answer
 
     def _check_status(self, reply: Reply) -> None:
@@ -173,6 +176,21 @@ class Asking:
                 f"{counted} and {most} more were asked for, but the server's context holds {room}",
                 "ask for fewer tokens or shorten the prompt",
             )
+
+    def _check_taken(self) -> None:
+        """What this server refuses must not be left out silently where it would change the text."""
+        sampling, refused = self._request.sampling, self._server.manners.refused
+        wanted = {
+            "top_k": sampling.top_k > 0,
+            "min_p": sampling.min_p > 0,
+            "repeat_penalty": sampling.repeat_penalty != 1 and refused >= {"repetition_penalty", "repeat_penalty"},
+            "avoid_first": bool(self._never) and "logit_bias" in refused,
+        }
+        for name, matters in wanted.items():
+            if matters and (name in refused or name in ("repeat_penalty", "avoid_first")):
+                raise BackendError(
+                    f"{self._server.http.address.root} takes no {name}", f"leave {name} out of the sampling in the plan"
+                )
 
     def _completion(self, answers: Sequence[Answer], stream: TextStream) -> Completion:
         first, last = answers[0], answers[-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,11 @@ async def look(http: Http, wanted: str, tokenizer: Path | None) -> Served:
     """Ask the server what it is. BackendError when it cannot be used, ModelError when the model cannot."""
     cards = await _models(http)
     card = _choose(http, cards, wanted)
+    if card.get("owned_by") == "library":
+        raise BackendError(
+            f"{http.address.root} is Ollama, whose /v1/completions puts its template around every prompt",
+            'use its own interface: `backend = "ollama"`',
+        )
     model, context = str(card["id"]), _number(card.get("max_model_len"))
     props = await _props(http)
     if props is not None:
@@ -117,7 +123,7 @@ async def _vocabulary(
     if tokenizer is not None:
         return read_vocabulary(tokenizer)
     named = (props or {}).get("model_path") or card.get("root")
-    if http.address.loopback and isinstance(named, str) and Path(named).is_absolute() and Path(named).exists():
+    if http.address.loopback and isinstance(named, str) and await asyncio.to_thread(_is_here, named):
         return read_vocabulary(Path(named))
     template = (props or {}).get("chat_template")
     if isinstance(template, str) and template.strip():
@@ -139,6 +145,10 @@ async def _tokenize(http: Http, text: str) -> list[int]:
     if not isinstance(found, list):
         raise BackendError(f"{http.address.root} gives no tokens for a text", "name the model's files as `tokenizer`")
     return [number for number in found if isinstance(number, int)]
+
+
+def _is_here(path: str) -> bool:
+    return Path(path).is_absolute() and Path(path).exists()
 
 
 def _number(value: object) -> int:

@@ -1,0 +1,134 @@
+"""One request in Ollama's words, and what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from contextlib import aclosing
+from typing import Any
+
+import httpx
+
+from localsynth.backends.base import BackendInfo
+from localsynth.backends.http import OVERLOADED, Http, Reply
+from localsynth.backends.textstop import TextStream
+from localsynth.errors import BackendError, ContextOverflow
+from localsynth.printable import one_line
+from localsynth.records import Completion, Request
+
+_PATH = "/api/generate"
+_HINT = "look at the log of `ollama serve`"
+
+
+class Asking:
+    """One raw completion; always streamed, so that a stop text is found here and can be named."""
+
+    def __init__(self, http: Http, info: BackendInfo, request: Request, on_text: Callable[[str], None] | None) -> None:
+        self._http, self._info, self._request, self._on_text = http, info, request, on_text
+        self.overloaded = False
+
+    async def run(self, prompt: str) -> Completion:
+        """The completion; its duration is 0. BackendError."""
+        stream, pieces, end = TextStream(self._request.stop), 0, None
+        async with self._http.stream(_PATH, self._body(prompt)) as (reply, lines):
+            self._check_status(reply)
+            async with aclosing(_parts(lines)) as answered:
+                async for part in answered:
+                    text = part.get("response")
+                    pieces += bool(text)
+                    self._say(stream.feed(str(text or "").encode("utf-8", "replace")))
+                    end = part if part.get("done") else end
+                    if stream.stopped_by is not None:
+                        break
+        if stream.stopped_by is not None:
+            # Each part is a token; what the server still wrote behind the stop text is nobody's.
+            return self._completion(stream, stream.stopped_by, None, pieces)
+        if end is None:
+            raise BackendError("Ollama's stream ended before the answer did", _HINT, retryable=True)
+        self._say(stream.finish())
+        return self._ended(stream, end, pieces)
+
+    def _ended(self, stream: TextStream, end: Mapping[str, Any], pieces: int) -> Completion:
+        reason, written = end.get("done_reason"), end.get("eval_count")
+        count = written if isinstance(written, int) else pieces
+        if reason == "length":
+            if count < self._request.sampling.max_tokens:
+                raise ContextOverflow(
+                    f"the answer was cut after {count} tokens: the context of {self._info.context} is full",
+                    "ask for fewer tokens, or raise context in the plan",
+                )
+            return self._completion(stream, None, end, count)
+        if reason != "stop":
+            why = one_line(str(reason), 40)
+            raise BackendError(f"Ollama broke an answer off: {why}", _HINT, retryable=True)
+        tokens = self._info.tokens
+        ended_by = tokens.control.get(tokens.eos, next(iter(tokens.end_ids), None))
+        return self._completion(stream, ended_by, end, count)
+
+    def _completion(
+        self, stream: TextStream, ended_by: int | str | None, end: Mapping[str, Any] | None, count: int
+    ) -> Completion:
+        prompt = (end or {}).get("prompt_eval_count")
+        return Completion(
+            text=stream.text,
+            finish_reason="length" if ended_by is None else "stop",
+            stopped_by=ended_by,
+            prompt_tokens=prompt if isinstance(prompt, int) else 0,
+            completion_tokens=count,
+            duration=0.0,
+        )
+
+    def _body(self, prompt: str) -> dict[str, Any]:
+        sampling, tokens = self._request.sampling, self._info.tokens
+        texts = {number: text for text, number in tokens.control.items()}
+        ends = dict.fromkeys((*self._request.stop_ids, *tokens.end_ids))
+        # Every value is sent: a model's Modelfile has defaults of its own, stop texts among them.
+        options = {
+            "num_predict": sampling.max_tokens,
+            "num_ctx": self._info.context,
+            "seed": self._request.seed,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "top_k": sampling.top_k,
+            "min_p": sampling.min_p,
+            "repeat_penalty": sampling.repeat_penalty,
+            "presence_penalty": 0.0,
+            "frequency_penalty": 0.0,
+            "stop": [texts[number] for number in ends if number in texts],
+        }
+        return {"model": self._info.model, "prompt": prompt, "raw": True, "stream": True, "options": options}
+
+    def _check_status(self, reply: Reply) -> None:
+        if reply.status == httpx.codes.OK:
+            return
+        self.overloaded = reply.status in OVERLOADED
+        if reply.status == httpx.codes.NOT_FOUND:
+            name = one_line(self._info.model, 80)
+            raise BackendError(f"Ollama no longer has the model {name}", f"ollama pull {name}")
+        raise self._http.failure(reply, "a completion")
+
+    def _say(self, text: str) -> None:
+        if not text or self._on_text is None:
+            return
+        try:
+            self._on_text(text)
+        except Exception as error:
+            context = {"message": "on_text failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
+
+
+async def _parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]]:
+    async for line in lines:
+        if not line.strip():
+            continue
+        try:
+            part = json.loads(line)
+        except (ValueError, RecursionError):
+            part = None
+        if not isinstance(part, dict):
+            raise BackendError("Ollama's stream broke off in the middle of a part", _HINT, retryable=True)
+        if part.get("error"):
+            words = one_line(str(part["error"]), 200)
+            raise BackendError(f"Ollama failed while it answered: {words}", _HINT, retryable=True)
+        yield part

@@ -1,0 +1,82 @@
+"""The backend over /v1/completions keeps the contract against each kind of server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from contract import Contract, Prompts, opened
+from fake_model import ANSWER, ASK, FakeModel, write_model
+from fake_server import FakeServer, Script, running
+
+from localsynth.backends.openai import OpenAIBackend
+from localsynth.errors import BackendError
+from localsynth.records import Request, Sampling
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> FakeModel:
+    return FakeModel(write_model(tmp_path_factory.mktemp("served") / "tiny"))
+
+
+class Served(Contract):
+    script = Script()
+
+    @pytest.fixture
+    async def server(self, model: FakeModel):
+        async with running(model, self.script) as server:
+            yield server
+
+    @pytest.fixture
+    def backend(self, server: FakeServer):
+        return lambda slots: OpenAIBackend(server.url, slots=slots, tokenizer=self.tokenizer(server))
+
+    def tokenizer(self, server: FakeServer) -> Path | None:
+        return None
+
+    @pytest.fixture
+    def prompts(self, model: FakeModel) -> Prompts:
+        return Prompts(ASK, (ANSWER, ANSWER.replace("bees", "wasps")), len(model.encode(ASK)))
+
+
+class TestVllm(Served):
+    pass
+
+
+class TestVllmAsText(Served):
+    """The same without token ids, by a server that puts a BOS before every text."""
+
+    script = Script(ids=False, adds_bos=True)
+
+
+class TestLlamaServer(Served):
+    """llama-server on this machine: its model file is read here."""
+
+    script = Script(kind="llama-server")
+
+
+class TestLlamaServerFarAway(Served):
+    """The vocabulary is the server's own, so the first token cannot be chosen and prompts are not counted here."""
+
+    script = Script(kind="llama-server", tells_root=False, adds_bos=True)
+
+    async def test_the_first_token_avoids(self, backend, prompts: Prompts):
+        async with opened(backend(1)) as it:
+            with pytest.raises(BackendError, match="avoid_first") as caught:
+                await it.generate(Request(prompts.ask, Sampling(avoid_first=("#",)), 0))
+        assert "tokenizer" in caught.value.hint
+
+
+class TestOtherServer(Served):
+    """A strict server that knows the oldest parameters alone; the user names the tokenizer."""
+
+    script = Script(
+        kind="server",
+        ids=False,
+        refuses=frozenset(
+            {"min_p", "top_k", "repeat_penalty", "repetition_penalty", "stop_token_ids", "return_token_ids"}
+        ),
+    )
+
+    def tokenizer(self, server: FakeServer) -> Path | None:
+        return server.model.folder
