@@ -66,14 +66,14 @@ async def main() -> None:
         await ours(backend, [replace(request, seed=request.seed + 1000) for request in requests[: options.slots]])
         rates: dict[str, list[float]] = {"backend": [], "bare loop": []}
         for turn in range(options.rounds):
-            for name in rates:
+            for name, found in rates.items():
                 started = time.perf_counter()
                 tokens = await (bare(backend, requests, f"{turn}") if name == "bare loop" else ours(backend, requests))
-                rates[name].append(tokens / (time.perf_counter() - started))
-                print(f"  {name:10} {tokens:6} tokens  {rates[name][-1]:8.1f} tokens/s", flush=True)
+                found.append(tokens / (time.perf_counter() - started))
+                print(f"  {name:10} {tokens:6} tokens  {found[-1]:8.1f} tokens/s", flush=True)
     finally:
         await backend.aclose()
-    middle = {name: statistics.median(found) for name, found in rates.items()}
+    middle = {name: statistics.median(each) for name, each in rates.items()}
     share = middle["backend"] / middle["bare loop"]
     print(f"{options.rows} rows, {options.slots} slots, up to {options.tokens} tokens, {options.rounds} rounds each")
     print(
