@@ -28,6 +28,7 @@ _COMMANDS = {
     "ui": "ui:ui",
     "export": "data:export_command",
     "import": "data:import_command",
+    "handoff": "handoff:handoff",
     "models": "models:models",
     "doctor": "doctor:doctor",
     "where": "where:where",

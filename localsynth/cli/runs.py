@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from localsynth.cli.options import json_option, store_option
+from localsynth.cli.options import json_option, model_options, store_option
 
 if TYPE_CHECKING:
     from localsynth.store.rows import Verb
@@ -18,20 +18,38 @@ _PATIENCE = 600.0  # seconds in which a run must have left
 _RUN = click.argument("run_name", metavar="[RUN]", required=False)
 
 
-@click.command("run", short_help="Carry a run out in this process.")
-@_RUN
+@click.command("run", short_help="Carry a run, or one shard of a packed job, out in this process.")
+@click.argument("run_name", metavar="[RUN|FOLDER]", required=False)
+@click.option("--shard", metavar="I/K", help="Take the argument for a packed job's folder and carry out this shard.")
+@click.option("--out", type=click.Path(path_type=Path), help="Where the shard's store goes.  [default: FOLDER/shards]")
+@click.option("-m", "--model", help="With --shard: the model's file, folder or name here.  [default: the packed one]")
+@click.option("--answer-model", help="With --shard: another model for the answers.")
+@click.option("--slots", type=click.IntRange(1), help="With --shard: sequences generated at the same time.")
+@click.option("--tensor-parallel", type=click.IntRange(1), help="With --shard: GPUs that share the model (vLLM).")
+@model_options
 @store_option
-def run(run_name: str | None, store: Path) -> int:
+def run(run_name: str | None, store: Path, *, shard: str | None, out: Path | None, **typed: Any) -> int:
     """Carry RUN (a number, name or id; the newest without one) out in this process, from wherever it stands.
 
     This is what `generate` and `resume` start in the background. It prints a line every few seconds. Ctrl-C finishes
     what is in flight and stops; a second one stops at once.
+
+    With --shard I/K it carries out one part of a job that `localsynth handoff pack` wrote into FOLDER. The same command
+    goes on where it stopped.
     """
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import say
     from localsynth.cli.panel import status_line
     from localsynth.engine import runner
 
+    if shard is not None:
+        from localsynth.cli.shards import run_shard
+
+        if not run_name:
+            raise click.UsageError("--shard needs the folder of a packed job: localsynth run FOLDER --shard I/K")
+        return run_shard(Path(run_name).expanduser().absolute(), shard, out, typed)
+    if given := [name for name, value in {"out": out, **typed}.items() if value not in (None, ())]:
+        raise click.UsageError(f"--{given[0].replace('_', '-')} goes with --shard")
     state, reason = runner.run(store, run_name, lambda row, progress: say(status_line(row, progress)))
     say(f"{state}{': ' + reason if reason else ''}")
     return Exit.OK if state == "finished" else Exit.INCOMPLETE

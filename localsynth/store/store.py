@@ -101,7 +101,7 @@ class Store:
         **columns: object,
     ) -> str:
         """Add a run and return its ULID. `columns`: any other column of `runs`, as `update_run` takes them."""
-        run = self._free_ulid()
+        run = new_run_id(self._runs())
         with self._transaction():
             (number,) = self._connection.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
             self._connection.execute(
@@ -208,13 +208,9 @@ class Store:
         if not self._connection.execute(f"UPDATE runs SET {changes} WHERE id = ?", (*values, run)).rowcount:
             raise NotFound(f"there is no run {run} in {self.path}", "`localsynth status` lists the runs")
 
-    def _free_ulid(self) -> str:
-        """A new id whose samples share no number with another run's (their ids hold 27 bits of its hash)."""
+    def _runs(self) -> list[str]:
         with faults(self.path):
-            taken = {sample_id(run, 0) for (run,) in self._connection.execute("SELECT id FROM runs")}
-        while sample_id(run := _ulid(), 0) in taken:
-            pass
-        return run
+            return [run for (run,) in self._connection.execute("SELECT id FROM runs")]
 
     def _sample(self, row: Sample) -> tuple[object, ...]:
         at, detail = self._at, dumps(row.detail)
@@ -242,6 +238,14 @@ def _candidate(row: Candidate) -> tuple[object, ...]:
 def _pair(row: Pair) -> tuple[object, ...]:
     key = digest(row.chosen, row.rejected)
     return row.sample, text(row.chosen), text(row.rejected), row.margin, row.source, key
+
+
+def new_run_id(runs: Iterable[str]) -> str:
+    """A new ULID whose samples share no number with those of `runs` (their ids hold 27 bits of its hash)."""
+    taken = {sample_id(run, 0) for run in runs}
+    while sample_id(run := _ulid(), 0) in taken:
+        pass
+    return run
 
 
 def _ulid() -> str:
