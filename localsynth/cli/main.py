@@ -31,6 +31,8 @@ _COMMANDS = {
     "handoff": "handoff:handoff",
     "models": "models:models",
     "doctor": "doctor:doctor",
+    "estimate": "estimate:estimate",
+    "bench": "bench:bench",
     "where": "where:where",
 }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 _TABLE = Path(__file__).with_name("gpus.toml")
 _SAME_SIZE = 0.03
 _BYTES = 2.0  # a bf16 weight
+_DOUBT = 1.25  # what scaling leaves out: other software, other lengths, other kernels
 _ROOM = 1.2  # for the key and value cache of a few requests; more of it only helps
 
 Span = tuple[float, float, float]  # the lower end, the middle and the upper end of a range
@@ -122,18 +123,20 @@ def gpus_needed(parameters: float, gpu: Gpu) -> int:
 def _line(job: Job, table: Table, gpu: Gpu, count: int, price: float | None) -> OnGpus:
     run = _same(job.parameters, table.measured)
     base, how = _by_size(job.parameters, table.measured)
-    measured = run is not None and run.gpu == gpu.name
+    measured = run is not None and (run.gpu, run.count) == (gpu.name, count)
     if run is not None:
-        how = f"measured with {run.model}: {run.source}" if measured else f"scaled from {run.model} on {run.gpu}"
+        how = f"measured with {run.model}: {run.source}" if measured else f"scaled from {run.count} x {run.gpu}"
     if gpu.name != table.measured[0].gpu:
         factor = _by_gpu(gpu, table.gpu(table.measured[0].gpu))
         base = (base[0] * factor[0], base[1] * factor[1], base[2] * factor[2])
-        how += " by memory bandwidth and by TFLOP/s"
+        how += ", by memory bandwidth and by TFLOP/s"
+    if not measured:
+        base = (base[0] / _DOUBT, base[1], base[2] * _DOUBT)
     low, middle, high = job.tokens_per_pair
     slow, usual, fast = base
     seconds = (job.pairs * low / fast, job.pairs * middle / usual, job.pairs * high / slow)
     gpu_hours = [one / 3600 for one in seconds]
-    paid = price if price is not None else run.price_per_hour if run is not None and measured else None
+    paid = run.price_per_hour if price is None and run is not None and measured else price
     cost = None if paid is None else (gpu_hours[0] * paid, gpu_hours[1] * paid, gpu_hours[2] * paid)
     hours = (gpu_hours[0] / count, gpu_hours[1] / count, gpu_hours[2] / count)
     return OnGpus(gpu.name, count, hours, cost, measured, how)
