@@ -28,10 +28,12 @@ class Concurrency:
         self._careful = False
         self._rest = 0
         self._cut_at = -math.inf
-        self._open_window(0.0)
+        self._since, self._tokens, self._done, self._queued = 0.0, 0, 0, False
 
     def finished(self, tokens: int, started: float, now: float, *, queued: bool) -> None:
         """A request that began at `started` brought `tokens`; `queued`: another one waits for its place."""
+        if started < self._cut_at:
+            return  # one of the too many: what they bring is not what the lower limit brings
         self._done += 1
         self._queued = self._queued or queued
         if self._done == self.limit:
@@ -39,7 +41,7 @@ class Concurrency:
             self._since, self._tokens = now, 0
             return
         self._tokens += tokens
-        if self._done < 2 * self.limit or now <= self._since or started < self._cut_at:
+        if self._done < 2 * self.limit or now <= self._since:
             return
         rate, full = self._tokens / (now - self._since), self._queued
         self._open_window(now)

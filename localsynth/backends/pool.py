@@ -17,13 +17,17 @@ STRIKES = 3  # failures one after the other that make a backend a dead one
 
 @dataclass(slots=True, eq=False)
 class _Member:
-    """One backend. `until`: it rests up to this time. `trying`: one request finds out whether it is well again."""
+    """One backend. It rests until `until`; `trying`: one request finds out whether it is well again.
+
+    `rests` counts how often it was put aside, so that a request from before the last time changes nothing.
+    """
 
     backend: Backend
     open: bool = False
     inside: int = 0
     strikes: int = 0
     rest: float = 0.0
+    rests: int = 0
     until: float = 0.0
     trying: bool = False
     error: LocalsynthError | None = None
@@ -36,8 +40,8 @@ class _Member:
 class PoolBackend:
     """A backend over others, which must serve the same chat template. It opens when one of them does.
 
-    A backend that fails three times in a row, or in a way that is not worth another try, rests; then a single request
-    tries it. Whoever failed gets a retryable error while another backend is left, and the engine sends it there.
+    A backend that fails three times in a row rests; then a single request tries it. What failed gets a retryable error
+    while another backend is left, and the engine sends it there.
     """
 
     def __init__(self, backends: Sequence[Backend], *, clock: Callable[[], float] = monotonic) -> None:
@@ -58,29 +62,33 @@ class PoolBackend:
             return
         results = await asyncio.gather(*(one.backend.open() for one in self._members), return_exceptions=True)
         try:
-            for member, result in zip(self._members, results, strict=True):
-                if result is None:
-                    member.open = True
-                elif isinstance(result, LocalsynthError):
-                    self._put_aside(member, result)
-                else:
-                    raise result
-            live = [member.backend.info for member in self._members if member.open]
-            if not live:
-                raise next(member.error for member in self._members if member.error is not None)
-            for info in live[1:]:
-                _check_same(live[0], info)
+            self._info = self._opened(results)
         except BaseException:
             await self.aclose()
             raise
-        self._info = _merged(live)
+
+    def _opened(self, results: Sequence[BaseException | None]) -> BackendInfo:
+        for member, result in zip(self._members, results, strict=True):
+            if result is None:
+                member.open = True
+            elif isinstance(result, LocalsynthError):
+                self._put_aside(member, result)
+            else:
+                raise result
+        live = [member.backend.info for member in self._members if member.open]
+        if not live:
+            raise next(member.error for member in self._members if member.error is not None)
+        for info in live[1:]:
+            _check_same(live[0], info)
+        return _merged(live)
 
     async def generate(self, request: Request, on_text: Callable[[str], None] | None = None) -> Completion:
         """Complete one prompt on the least busy backend that is well. BackendError, retryable while one is left."""
         info = self.info
         member = self._choose()
+        rests, trying = member.rests, member.rest > 0
         member.inside += 1
-        member.trying = member.strikes > 0
+        member.trying = member.trying or trying
         try:
             if not member.open:
                 await member.backend.open()
@@ -88,14 +96,15 @@ class PoolBackend:
                 member.open = True
             done = await member.backend.generate(request, on_text)
         except ContextOverflow:
-            member.strikes = 0  # the server is well; this request is not
-            raise
+            raise  # the server is well; this request is not
         except LocalsynthError as error:
-            raise self._failed(member, error) from error
+            raise self._failed(member, error, rests) from error
         finally:
             member.inside -= 1
-            member.trying = False
-        member.strikes, member.rest, member.error = 0, 0.0, None
+            if trying:
+                member.trying = False
+        if rests == member.rests:
+            member.strikes, member.rest, member.error = 0, 0.0, None
         return done
 
     async def aclose(self) -> None:
@@ -118,22 +127,26 @@ class PoolBackend:
             )
         return min(well, key=lambda member: (member.load, member.inside))
 
-    def _failed(self, member: _Member, error: LocalsynthError) -> BackendError:
-        member.strikes += 1
+    def _failed(self, member: _Member, error: LocalsynthError, rests: int) -> BackendError:
         asked = error.retry_after if isinstance(error, BackendError) else None
-        if not error.retryable or member.strikes >= STRIKES or not member.open:
-            self._put_aside(member, error)
-        elif asked:
-            member.until = self._clock() + asked
-            member.strikes -= 1  # a server that asks for time is not a dead one
-        left = error.retryable or any(one is not member and one.until <= self._clock() for one in self._members)
-        return BackendError(error.message, error.hint, retryable=left, retry_after=None if left else asked)
+        if rests == member.rests:
+            member.error = error
+            if asked:
+                member.until = self._clock() + asked  # it lives, and wants to be left alone
+            else:
+                member.strikes += 1
+            if member.strikes >= STRIKES or member.rest > 0:
+                self._put_aside(member, error)
+        now = self._clock()
+        left = any(one.until <= now and not one.trying for one in self._members)
+        return BackendError(
+            error.message, error.hint, retryable=error.retryable or left, retry_after=None if left else asked
+        )
 
     def _put_aside(self, member: _Member, error: LocalsynthError) -> None:
         member.rest = min(LONGEST_REST, 2 * member.rest or FIRST_REST)
-        member.until = self._clock() + member.rest
-        member.strikes = max(1, member.strikes)
-        member.error = error
+        member.until, member.strikes, member.error = self._clock() + member.rest, 0, error
+        member.rests += 1
 
 
 def _check_same(one: BackendInfo, other: BackendInfo) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from contract import Contract, Prompts, opened
-from fake_model import ANSWER, ASK, FakeModel, write_model
+from fake_model import ANSWER, ASK, FakeModel
 from fake_server import FakeServer, Script, running
 
 from localsynth.backends.openai import OpenAIBackend
@@ -14,17 +14,12 @@ from localsynth.errors import BackendError
 from localsynth.records import Request, Sampling
 
 
-@pytest.fixture(scope="session")
-def model(tmp_path_factory: pytest.TempPathFactory) -> FakeModel:
-    return FakeModel(write_model(tmp_path_factory.mktemp("served") / "tiny"))
-
-
 class Served(Contract):
     script = Script()
 
     @pytest.fixture
-    async def server(self, model: FakeModel):
-        async with running(model, self.script) as server:
+    async def server(self, served_model: FakeModel):
+        async with running(served_model, self.script) as server:
             yield server
 
     @pytest.fixture
@@ -35,8 +30,8 @@ class Served(Contract):
         return None
 
     @pytest.fixture
-    def prompts(self, model: FakeModel) -> Prompts:
-        return Prompts(ASK, (ANSWER, ANSWER.replace("bees", "wasps")), len(model.encode(ASK)))
+    def prompts(self, served_model: FakeModel) -> Prompts:
+        return Prompts(ASK, (ANSWER, ANSWER.replace("bees", "wasps")), len(served_model.encode(ASK)))
 
 
 class TestVllm(Served):
