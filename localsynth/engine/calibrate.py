@@ -252,7 +252,7 @@ def _pooled(speeds: Sequence[Speed]) -> tuple[Speed, ...]:
 def slowdown(speeds: Sequence[Speed]) -> float | None:
     """What share of its speed the first slot count has lost when it comes again, where that is more than noise."""
     first, last = speeds[0], speeds[-1]
-    if len(speeds) < 2 or first.slots != last.slots or not first.tokens_per_second:
+    if len(speeds) < 2 or first.slots != last.slots or not (first.tokens_per_second and last.tokens_per_second):
         return None
     lost = 1 - last.tokens_per_second / first.tokens_per_second
     return lost if lost > max(_SLOWER, _SURE * math.hypot(first.noise, last.noise)) else None

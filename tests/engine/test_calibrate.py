@@ -1,0 +1,177 @@
+"""A calibration goes the real way, in a store of its own; figures are right where they can be known, ranges honest."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from localsynth.backends.scripted import Script, ScriptedBackend
+from localsynth.backends.scripted_texts import answer, question
+from localsynth.config import Plan, plan_from
+from localsynth.engine import roles
+from localsynth.engine.calibrate import Calibration, Speed, calibrate, slot_counts, slowdown
+from localsynth.engine.metering import RoleTally
+from localsynth.engine.perpair import best, kept_share, seconds_per_pair, tokens_per_pair
+from localsynth.errors import BackendError
+
+SCRIPTED = {"ask": {"backend": "scripted"}, "answer": {"backend": "scripted"}, "gate": {"near_duplicates": False}}
+FOUND = Calibration(
+    model="m", backend="b", speeds=(Speed(1, 10, 50, 0.01, 50, 40), Speed(8, 40, 200, 0.01, 25, 20)),
+    asked=100, usable=80, decided=80, admitted=60, answered=50, kept=40, questions=100, answers=50,
+    question_tokens=20.0, answer_tokens=300.0, seconds=60, slowdown=None,
+)  # fmt: skip
+
+
+def plan(**more: object) -> Plan:
+    return plan_from({**SCRIPTED, "seed": 5, "machine": {"slots": 6}, **more})
+
+
+def run(seconds: float, chosen: Plan | None = None, **options) -> tuple[Calibration, list[str]]:
+    said: list[str] = []
+    return asyncio.run(calibrate(chosen or plan(), seconds, said.append, **options)), said
+
+
+def test_a_calibration_counts_what_the_run_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    found, said = run(1.2)
+    assert [speed.slots for speed in found.speeds] == [1, 2, 6]
+    assert said[0] == "loading the model"
+    assert found.model == "scripted"
+    assert 0 < found.kept <= found.answered <= found.admitted <= found.decided <= found.usable <= found.asked
+    assert found.questions >= found.asked
+    assert found.question_tokens == pytest.approx(25, rel=0.3)
+    assert found.answer_tokens == pytest.approx(90, rel=0.3)
+    assert list(tmp_path.iterdir()) == [], "nothing is written where the user is"
+    tokens = tokens_per_pair(found, 1)
+    assert tokens is not None
+    assert tokens[0] < tokens[1] < tokens[2]
+    assert 100 < tokens[1] < 160
+
+
+def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step takes 2 ms or more, for one row as for six, so a slot writes at most 500 tokens a second."""
+    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(6, Script(delay=0.002)))
+    found, _ = run(3.0, choose=lambda most: [1, most])
+    one, six = sorted(found.speeds, key=lambda speed: speed.slots)
+    assert 0 < one.ask_rate <= 505
+    assert one.tokens_per_second < six.tokens_per_second <= 6 * 505
+    assert best(found, 1) == six
+
+
+def test_answers_that_do_not_end_count_as_far_as_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = " ".join(f"word{number}" for number in range(5000))
+
+    def write(request) -> str:
+        return text if request.prompt.rstrip("\n").endswith("assistant") else f"What is number {request.seed} good for?"
+
+    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.002, write)))
+    limits = {"backend": "scripted", "sampling": {"max_tokens": 4000}}
+    found, _ = run(3.0, plan(answer=limits), choose=lambda most: [most])
+    assert found.answers == 0
+    assert found.answer_tokens is None
+    assert found.speeds[0].answer_rate > 0
+    assert tokens_per_pair(found, 1) is None
+    assert kept_share(found) is None
+
+
+def test_a_mean_of_broken_off_texts_is_not_the_mean_of_the_short_ones() -> None:
+    tally = RoleTally(requests=2, tokens=100, characters=400, broken_off=1200)
+    assert tally.mean_tokens == 200
+    assert RoleTally(broken_off=100).mean_tokens is None
+
+
+def test_an_interrupt_gives_what_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+
+    def write(request) -> str:
+        nonlocal asked
+        asked += 1
+        if asked == 200:
+            os.kill(os.getpid(), signal.SIGINT)
+        if request.prompt.rstrip("\n").endswith("assistant"):
+            return answer(request.seed, request.prompt)
+        return question(request.seed)
+
+    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.0001, write)))
+    found, _ = run(600)
+    assert found.seconds < 300
+    assert found.kept > 0
+
+
+def test_imported_instructions_are_only_answered(tmp_path: Path) -> None:
+    file = tmp_path / "in.txt"
+    file.write_text("".join(f"What is the capital of country number {n}?\n" for n in range(40)))
+    chosen = plan(method="imported", instructions=str(file))
+    found, _ = run(60, chosen)
+    assert found.question_tokens is None
+    assert 30 <= found.kept <= 40
+    tokens = tokens_per_pair(found, 1)
+    assert tokens is not None
+    assert tokens[1] >= (found.answer_tokens or 0) > 0
+    assert found.slowdown is None
+
+
+def test_nothing_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(delay=0.5)))
+    with pytest.raises(BackendError, match="nothing was written"):
+        run(0.2)
+
+
+def test_an_error_of_the_backend_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    faults = {3: BackendError("the server burns", "put it out")}
+    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(faults=faults)))
+    with pytest.raises(BackendError, match="burns"):
+        run(5)
+
+
+def test_a_pair_costs_what_is_lost_on_the_way_to_it() -> None:
+    tokens = tokens_per_pair(FOUND, 1)
+    assert tokens is not None
+    assert tokens[1] == pytest.approx((20 / (0.8 * 0.75) + 300) / 0.8)
+    assert kept_share(FOUND) == pytest.approx(0.8 * 0.75 * 0.8)
+    seconds = seconds_per_pair(FOUND, FOUND.speeds[1], 1)
+    assert seconds is not None
+    assert seconds[1] == pytest.approx((20 / 0.6 / 25 + 300 / 20) / 0.8 / 8)
+    questions = tokens_per_pair(dataclasses.replace(FOUND, answered=60, kept=60, answers=0, answer_tokens=None), 0)
+    assert questions is not None
+    assert questions[1] == pytest.approx(20 / 0.6)
+    two = tokens_per_pair(FOUND, 2)
+    assert two is not None
+    assert two[1] == pytest.approx((20 / 0.6 + 600 + 20) / 0.8)
+
+
+def test_more_observations_narrow_the_range() -> None:
+    more = dataclasses.replace(
+        FOUND, **{name: 25 * getattr(FOUND, name)
+                  for name in ("asked", "usable", "decided", "admitted", "answered", "kept", "questions", "answers")}
+    )  # fmt: skip
+    few, many = tokens_per_pair(FOUND, 1), tokens_per_pair(more, 1)
+    assert few is not None
+    assert many is not None
+    assert few[1] == pytest.approx(many[1])
+    assert few[0] < many[0] < many[2] < few[2]
+
+
+def test_the_best_slot_count_is_the_quickest_for_a_pair() -> None:
+    assert best(FOUND, 1).slots == 8
+    slow = (FOUND.speeds[0], dataclasses.replace(FOUND.speeds[1], ask_rate=4.0, answer_rate=4.0))
+    assert best(dataclasses.replace(FOUND, speeds=slow), 1).slots == 1
+
+
+@pytest.mark.parametrize(
+    ("last", "noise", "lost"), [(50, 0.01, None), (47, 0.01, None), (30, 0.01, 0.4), (30, 0.3, None), (70, 0.01, None)]
+)
+def test_throttling_is_told_from_noise(last: float, noise: float, lost: float | None) -> None:
+    first = Speed(1, 9, 50, noise, 50, 50)
+    again = dataclasses.replace(first, tokens_per_second=last)
+    assert slowdown((first, FOUND.speeds[1], again)) == pytest.approx(lost)
+    assert slowdown((first, FOUND.speeds[1])) is None
+
+
+def test_slot_counts_are_one_some_and_all() -> None:
+    assert [slot_counts(most) for most in (1, 2, 8, 32, 256)] == [[1], [1, 2], [1, 3, 8], [1, 6, 32], [1, 16, 256]]
