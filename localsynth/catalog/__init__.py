@@ -7,6 +7,7 @@ from localsynth.catalog.hardware import Machine, machine, recommend
 from localsynth.catalog.local import LocalModel, LocalServer, local_models, local_servers
 from localsynth.catalog.pulling import Progress, pull
 from localsynth.catalog.resolving import (
+    STARTER,
     STARTER_ENCODER,
     ResolvedModel,
     copy_note,
@@ -18,6 +19,7 @@ from localsynth.catalog.resolving import (
 
 __all__ = [
     "SOURCE",
+    "STARTER",
     "STARTER_ENCODER",
     "Backend",
     "Catalogue",

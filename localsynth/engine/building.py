@@ -13,8 +13,9 @@ from localsynth.errors import ModelError
 
 _TEMPLATE_TOKENS = 256  # headers, a default system turn
 _LONGEST_IMPORT = 1024
-_RUNS = {"llamacpp": ("gguf",), "mlx": ("mlx", "folder"), "vllm": ("folder",)}
-_WANTS = {"llamacpp": "a GGUF file", "mlx": "a folder of MLX", "vllm": "a folder of safetensors"}
+# MLX runs a GGUF file as the folder that it is turned into once.
+_RUNS = {"llamacpp": ("gguf",), "mlx": ("mlx", "folder", "gguf"), "vllm": ("folder",)}
+_WANTS = {"llamacpp": "a GGUF file", "mlx": "a folder or a GGUF file", "vllm": "a folder of safetensors"}
 
 
 def build_backend(role: RolePlan, plan: Plan) -> Backend:
@@ -25,7 +26,7 @@ def build_backend(role: RolePlan, plan: Plan) -> Backend:
         return ScriptedBackend(slots=plan.machine.slots or 8)
     if role.backend in SERVED:
         return _served(role, plan)
-    found = catalog.resolve(role.model or None)
+    found = _resolved(role)
     kind = chosen_backend(role, found)
     if found.kind not in _RUNS[kind]:
         raise ModelError(
@@ -38,18 +39,24 @@ def build_backend(role: RolePlan, plan: Plan) -> Backend:
 
 def local_model(role: RolePlan) -> ResolvedModel | None:
     """What is loaded on this machine for a role; None for a served model and for the scripted one."""
-    if role.backend == "scripted" or role.backend in SERVED:
-        return None
-    return catalog.resolve(role.model or None)
+    return None if role.backend == "scripted" or role.backend in SERVED else _resolved(role)
 
 
 def chosen_backend(role: RolePlan, found: ResolvedModel) -> BackendKind:
     """The backend itself where the plan leaves the choice to the model."""
     if role.backend != "auto":
         return role.backend
-    if found.kind == "folder" and not catalog.machine().apple_silicon and importlib.util.find_spec("vllm"):
-        return "vllm"
-    return "llamacpp" if found.kind == "gguf" else "mlx"
+    apple = catalog.machine().apple_silicon
+    if found.kind == "gguf":
+        # On a Mac llama.cpp is an extra: who installed it wants it for files of his own.
+        embedded = found.card is not None and found.card.id == catalog.STARTER
+        return "mlx" if apple and (embedded or not importlib.util.find_spec("llama_cpp")) else "llamacpp"
+    return "vllm" if found.kind == "folder" and not apple and importlib.util.find_spec("vllm") else "mlx"
+
+
+def _resolved(role: RolePlan) -> ResolvedModel:
+    local: catalog.Backend | None = role.backend if role.backend in _RUNS else None  # type: ignore[assignment]
+    return catalog.resolve(role.model or None, backend=local)
 
 
 def _local(kind: BackendKind, path: Path, name: str, plan: Plan) -> Backend:
@@ -57,7 +64,9 @@ def _local(kind: BackendKind, path: Path, name: str, plan: Plan) -> Backend:
     context = machine.context or _context(plan)
     if kind == "mlx":
         from localsynth.backends.mlx import MlxBackend, MlxSettings
+        from localsynth.backends.mlx.convert import converted
 
+        path = converted(path) if path.is_file() else path
         return MlxBackend(path, MlxSettings(machine.slots, context, machine.memory_share), name=name)
     if kind == "vllm":
         from localsynth.backends.vllm import VllmBackend, VllmSettings
