@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localsynth.engine.perpair import Span
 
 _FLAGS = ("model", "answer_model", "backend", "slots", "context", "threads", "gpu_layers", "servers", "tokenizer")
-_ALSO = ("answer_tokens", "question_tokens", "seed")
+_ALSO = ("answer_tokens", "question_tokens", "seed", "no_near_duplicates", "memory_share", "tensor_parallel")
 
 
 @click.command(params=plan_parameters(*_FLAGS, *_ALSO), short_help="Print one line on how fast a model writes here.")

@@ -102,7 +102,7 @@ def _table(plan: Plan, found: Calibration, gpus: list[OnGpus]) -> Iterator[str]:
     if hours is None:
         yield "how long it takes is not known: no pair was kept in that time; try --seconds 300"
         return
-    yield f"{'machine':<16} {'time':>7}  {'range':<20} {'cost':<22} speed"
+    yield f"{'machine':<16} {'time':>7}  {'range':<18}  {'speed':<12}  cost"
     here = f"here, {speed.slots} slot{'s' if speed.slots != 1 else ''}"
     yield _row(here, hours, None, "measured now")
     for line in gpus:
@@ -111,8 +111,8 @@ def _table(plan: Plan, found: Calibration, gpus: list[OnGpus]) -> Iterator[str]:
 
 def _row(machine: str, hours: Span, cost: Span | None, speed: str) -> str:
     between = f"{_time(hours[0])} to {_time(hours[2])}"
-    paid = "" if cost is None else f"${_money(cost[1])} (${_money(cost[0])} to {_money(cost[2])})"
-    return f"{machine:<16} {_time(hours[1]):>7}  {between:<20} {paid:<22} {speed}".rstrip()
+    paid = "" if cost is None else f"${_money(cost[1])} ({_money(cost[0])} to {_money(cost[2])})"
+    return f"{machine:<16} {_time(hours[1]):>7}  {between:<18}  {speed:<12}  {paid}".rstrip()
 
 
 def _hours_here(plan: Plan, found: Calibration) -> Span | None:
