@@ -66,7 +66,7 @@ def test_a_plan_goes_round_through_json(plan: Plan) -> None:
         ("systems = 'math'", "systems must be a list", "change"),
         ("[[systems]]\ntext = 'a'\nweight = 0.0", "weights must not sum to 0", "change"),
         ("method = 'imported'", "instructions must name a file", "change"),
-        ("ask = {backend = 'openai'}", "ask.servers go with the backends openai and ollama", "change"),
+        ("ask = {backend = 'openai'}", "ask.servers must name the server's address", "change"),
         ("answer = {servers = ['http://here']}", "answer.servers go with", "change"),
         ("ask = {tokenizer = 'm'}", "ask.tokenizer is of served models", "change"),
         ("machine = {tensor_parallel = 0}", "machine.tensor_parallel must be at least 1", "change"),

@@ -20,6 +20,7 @@ _ASK = {"temperature": "temperature", "top_p": "top_p", "question_tokens": "max_
 _ANSWER = {"answer_temperature": "temperature", "answer_tokens": "max_tokens"}
 _LIMITS = {"max_minutes": "minutes", "max_tokens": "tokens", "max_attempts": "attempts"}
 _MACHINE = ("slots", "context", "threads", "gpu_layers", "tensor_parallel", "memory_share", "quantisation")
+_OLLAMA = "http://127.0.0.1:11434"
 _ROLE = ("model", "backend", "servers", "tokenizer")
 
 
@@ -80,6 +81,8 @@ def role_table(given: Mapping[str, Any], file: Mapping[str, Any] = MappingProxyT
         table = {key: value for key, value in table.items() if key not in {"servers", "tokenizer"}}
     if table.get("servers") and table.get("backend", "auto") == "auto":
         table["backend"] = "openai"
+    if table.get("backend") == "ollama":
+        table.setdefault("servers", [_OLLAMA])
     return table
 
 

@@ -222,7 +222,8 @@ def _check(plan: Plan) -> None:
     need(0 <= machine.memory_share <= 1, "machine.memory_share", "is a share: between 0 and 1")
     for name, role in (("ask", plan.ask), ("answer", plan.answer)):
         served = role.backend in SERVED
-        need(served == bool(role.servers), f"{name}.servers", "go with the backends openai and ollama, which need one")
+        need(served or not role.servers, f"{name}.servers", "go with the backends openai and ollama")
+        need(bool(role.servers) or not served, f"{name}.servers", "must name the server's address: --server URL")
         # A plan is stored: a password must not be in it, and the message does not repeat it.
         need(not any(map(_has_login, role.servers)), f"{name}.servers", "must not hold a user name or a password")
         need(served or not role.tokenizer, f"{name}.tokenizer", "is of served models; others bring their own")
