@@ -29,6 +29,7 @@ _COMMANDS = {
     "export": "data:export_command",
     "import": "data:import_command",
     "handoff": "handoff:handoff",
+    "merge": "merge:merge",
     "models": "models:models",
     "doctor": "doctor:doctor",
     "estimate": "estimate:estimate",

@@ -89,7 +89,7 @@ def _prepare(job: Job, shard: int, plan: Plan, store: Path) -> None:
             store.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DataError(f"{store.parent} cannot be made: {error.strerror}", "name another folder: --out") from None
-        part = ShardRow(job.id, shard, job.shards, job.digest, plan.target, expected)
+        part = ShardRow(job.id, shard, job.shards, job.digest, plan.target, job.plan.target, expected)
         row = RunRow(
             job.id, 1, f"shard {shard}/{job.shards}", plan.method, plan.ask.backend, plan.ask.model, None, None, None,
             plan_data(plan), plan.seed, plan.target, "created", {}, now(), None, None, None, None, None, None,

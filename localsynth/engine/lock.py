@@ -15,8 +15,11 @@ from localsynth.errors import StoreBusy, StoreError
 
 
 @contextmanager
-def hold(store: Path, run: str) -> Iterator[None]:
-    """Hold the store for `run`. StoreBusy names the process that holds it; a dead one holds nothing."""
+def hold(store: Path, run: str, what: str = "") -> Iterator[None]:
+    """Hold the store for `run`. StoreBusy names the process that holds it; a dead one holds nothing.
+
+    `what` is done with the run when it is not carried out: nobody can pause or stop that.
+    """
     path = _path(store)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,7 +31,7 @@ def hold(store: Path, run: str) -> Iterator[None]:
             raise _busy(store, _read(path))
         try:
             os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "run": run}).encode())
+            os.write(descriptor, json.dumps({"pid": os.getpid(), "run": "" if what else run, "what": what}).encode())
         except OSError as error:
             raise _unwritable(error) from None
         yield
@@ -109,6 +112,8 @@ def _read(path: Path) -> dict[str, object]:
 
 
 def _busy(store: Path, who: dict[str, object]) -> StoreBusy:
+    if who.get("what"):
+        return StoreBusy(f"{who['what']} (process {who.get('pid')}) is at work on {store}", "wait until it is over")
     name = f"run {who['run']} (process {who.get('pid')})" if who.get("run") else "another process"
     return StoreBusy(
         f"{name} is at work on {store}",

@@ -35,7 +35,7 @@ from localsynth.store.queries import Reader
 from localsynth.store.rows import EventRow, RunRow, ShardRow
 
 Narrator = Callable[[RunRow, Progress], None]
-_WHOLE = ShardRow("", 1, 1, "", 0)  # a run that is not shared asks every index
+_WHOLE = ShardRow("", 1, 1, "", 0, 0)  # a run that is not shared asks every index
 
 
 @dataclass(frozen=True, slots=True)

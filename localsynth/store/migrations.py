@@ -122,9 +122,9 @@ WHERE v.kept = 1;
 _SHARDS = """
 CREATE TABLE shards (
   run TEXT NOT NULL REFERENCES runs(id), shard INTEGER NOT NULL, shards INTEGER NOT NULL, job TEXT NOT NULL,
-  expected TEXT NOT NULL, target INTEGER NOT NULL, state TEXT NOT NULL, host TEXT, backend TEXT NOT NULL,
-  model TEXT NOT NULL, revision TEXT, sha256 TEXT, template_hash TEXT, versions TEXT NOT NULL, started TEXT,
-  finished TEXT, merged TEXT, events INTEGER NOT NULL, PRIMARY KEY (run, shard)
+  expected TEXT NOT NULL, target INTEGER NOT NULL, total INTEGER NOT NULL, state TEXT NOT NULL, host TEXT,
+  backend TEXT NOT NULL, model TEXT NOT NULL, revision TEXT, sha256 TEXT, template_hash TEXT, versions TEXT NOT NULL,
+  started TEXT, finished TEXT, merged TEXT, events INTEGER NOT NULL, PRIMARY KEY (run, shard)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE merge_waiting (sample INTEGER PRIMARY KEY REFERENCES samples(id)) STRICT;
 """

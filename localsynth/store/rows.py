@@ -85,7 +85,8 @@ class RunRow:
 
 @dataclass(frozen=True, slots=True)
 class ShardRow:
-    """One part of a run that was handed over: shard `shard` (from 1) of `shards` of the job with the digest `job`.
+    """One part of a run that was handed over: shard `shard` (from 1) of `shards` of the job with the digest `job`,
+    which wants `total` rows, `target` of them from here.
 
     In the shard's own store `merged` is None and the run's row says how it goes; `expected` holds by role the chat
     formats that its models must have. Where it was merged into, the rest says where and with what it was made, as
@@ -97,6 +98,7 @@ class ShardRow:
     shards: int
     job: str
     target: int
+    total: int
     expected: Mapping[str, Any] = field(default_factory=dict)
     state: RunState = "created"
     host: str | None = None

@@ -1,0 +1,132 @@
+"""`localsynth merge`: the shards of a job into one store."""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from localsynth.cli.options import json_option
+
+if TYPE_CHECKING:
+    from localsynth.handoff.merge import MergeReport
+
+_EVERY = 10.0  # seconds between two looks at a folder
+
+
+@click.command(short_help="Merge the shards of a packed job into a store.")
+@click.argument("main", metavar="MAIN.db", type=click.Path(path_type=Path))
+@click.argument("shards", metavar="[SHARD.db]...", nargs=-1, type=click.Path(path_type=Path))
+@click.option(
+    "--watch", type=click.Path(path_type=Path), metavar="FOLDER", help="Merge this job's shards as they grow."
+)
+@json_option
+def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: bool) -> int:
+    """Merge SHARD.db ... into MAIN.db: every finished row once, and no duplicate among the shards or with MAIN kept.
+
+    Merging the same shards again changes nothing, in whatever order; a merge that was cut off is completed by the next
+    one. Rows keep where and with what they were made. A row that MAIN has with other words stays as it is in MAIN and
+    is reported as a conflict.
+    """
+    from localsynth.cli.exits import Exit
+    from localsynth.cli.narration import data_json
+
+    main = main.expanduser().absolute()
+    if bool(shards) == bool(watch):
+        raise click.UsageError("name the shards' stores, or a packed job's folder with --watch")
+    report = _watch(main, watch) if watch else _merge(main, [path.absolute() for path in shards])
+    if as_json:
+        data_json(dataclasses.asdict(report) | {"whole": report.whole})
+    else:
+        _say(main, report)
+    return Exit.OK if report.whole else Exit.INCOMPLETE
+
+
+def _merge(main: Path, paths: list[Path]) -> MergeReport:
+    from localsynth.engine.lock import hold
+    from localsynth.handoff.merge import merge as write
+    from localsynth.handoff.merge import read_shards
+
+    files = read_shards(main, paths)
+    with hold(main, files[0].run.id, "a merge"):
+        return write(main, files, _Progress().told)
+
+
+def _watch(main: Path, folder: Path) -> MergeReport:
+    """Look again and again at the shards of a packed job, and merge those that changed, until all are finished."""
+    from localsynth.cli.narration import say
+    from localsynth.errors import StoreBusy
+    from localsynth.handoff.job import read_job
+
+    job = read_job(folder.expanduser().absolute())
+    merged: dict[Path, tuple[int, int]] = {}
+    while True:
+        now = {path: _stamp(path) for path in map(job.shard_store, range(1, job.shards + 1)) if path.exists()}
+        if now and now != merged:
+            try:
+                report = _merge(main, list(now))
+            except StoreBusy as error:
+                say(f"waiting: {error.message}")
+            else:
+                merged = now
+                say(_line(report))
+                if report.whole:
+                    return report
+        elif not now:
+            say(f"waiting for the first shard in {folder}")
+        time.sleep(_EVERY)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """Changes whenever the store was written to: new rows go into the log beside it first."""
+    log = path.with_name(f"{path.name}-wal")
+    return path.stat().st_mtime_ns, log.stat().st_mtime_ns if log.exists() else 0
+
+
+class _Progress:
+    """A line every few seconds, so that a long merge is seen to go on."""
+
+    def __init__(self) -> None:
+        self._next = time.monotonic() + 2.0
+
+    def told(self, what: str) -> None:
+        from localsynth.cli.narration import say
+
+        if time.monotonic() >= self._next:
+            self._next = time.monotonic() + 5.0
+            say(what)
+
+
+def _line(report: MergeReport) -> str:
+    new = sum(shard.new for shard in report.shards)
+    return (
+        f"run {report.run}: {report.kept} of {report.target} kept, {new} new rows, "
+        f"{report.exact + report.near} duplicates, {len(report.missing) + len(report.unfinished)} shards to come"
+    )
+
+
+def _say(main: Path, report: MergeReport) -> None:
+    from localsynth.cli.narration import say
+
+    for shard in report.shards:
+        clash = f", {shard.conflicts} conflicts" if shard.conflicts else ""
+        say(f"shard {shard.shard:<5} {shard.state:<9} {shard.new:>8} new {shard.known:>8} known{clash}")
+    say(
+        f"run {report.run}: {report.kept} of {report.target} kept, {report.rejected} rejected, of them "
+        f"{report.exact} duplicates and {report.near} near duplicates among the shards and {main.name}"
+    )
+    if report.conflicts:
+        some = ", ".join(str(number) for shard in report.shards for number in shard.conflicting[:3])
+        say(f"{report.conflicts} rows were here with other words and stay as they are: localsynth show {some}")
+    if report.missing:
+        say(f"missing: shard {_numbers(report.missing)}")
+    if report.unfinished:
+        say(f"not finished: shard {_numbers(report.unfinished)}; run it again, then merge again")
+
+
+def _numbers(numbers: tuple[int, ...]) -> str:
+    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
+    return ", ".join(map(str, numbers[:10])) + more
