@@ -395,6 +395,9 @@ def test_models_of_ollama(user: Path) -> None:
     (found,) = catalog.local_models()
     assert (found.name, found.path, found.origin) == ("llama3.2:3b", blob, "Ollama")
     assert catalog.resolve(str(blob)).kind == "gguf"
+    assert catalog.resolve("llama3.2:3b").path == blob
+    with pytest.raises(NotFound):
+        catalog.resolve("llama3.2:70b")
 
 
 def test_servers_are_tried_on_the_loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from typing import Literal
 from localsynth import paths
 from localsynth.catalog.cards import Backend, Catalogue, ModelCard, load
 from localsynth.catalog.hardware import machine, recommend
-from localsynth.catalog.local import gguf_files, is_gguf
+from localsynth.catalog.local import gguf_files, is_gguf, local_models
 from localsynth.errors import MissingPackage, ModelError, NotFound
 
 STARTER = "smollm2-135m"
@@ -61,11 +61,18 @@ def resolve(model: str | None, catalogue: Catalogue | None = None, *, backend: B
     try:
         card = (catalogue or load()).find(name)
     except NotFound as error:
+        if (file := _of_other_tools(name)) is not None:
+            return _from_path(file)
         if "/" not in name:
             raise
         hint = f"if it is a path, check it; if it is a repository: localsynth models pull {name}"
         raise NotFound(error.message, hint) from None
     return _from_card(card, backend or machine().backend)
+
+
+def _of_other_tools(name: str) -> Path | None:
+    """The file that Ollama, LM Studio or another tool keeps under this name, used where it is."""
+    return next((model.path for model in local_models() if model.name == name), None)
 
 
 def starter_path() -> Path:

@@ -24,18 +24,23 @@ def models() -> None:
 @click.option("--fits", is_flag=True, help="Only what fits this machine's memory.")
 @json_option
 def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
-    """List the catalogue, and the GGUF files that other tools have put on this machine."""
+    """List the catalogue, the GGUF files that other tools have put here, and the servers that answer here.
+
+    `--model` takes the names of all of them; files of other tools are used where they are.
+    """
     from localsynth import catalog
     from localsynth.cli.narration import data, data_json, say
+    from localsynth.printable import one_line
 
     here = catalog.machine()
     cards = [card for card in catalog.load() if role is None or role in card.roles]
     if fits:
         cards = [card for card in cards if card.memory_gb(here.backend) <= here.usable_gb]
-    local = catalog.local_models()
+    local, servers = catalog.local_models(), catalog.local_servers()
     if as_json:
         found = [{"name": m.name, "path": str(m.path), "origin": m.origin, "bytes": m.size} for m in local]
-        data_json({"catalogue": [_card_data(card) for card in cards], "here": found})
+        answering = [dataclasses.asdict(server) for server in servers]
+        data_json({"catalogue": [_card_data(card) for card in cards], "here": found, "servers": answering})
         return 0
     say(f"this machine: {here.usable_gb:.0f} GB for a model, {here.cores} cores")
     for card in cards:
@@ -48,7 +53,9 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
         )
     say("* suggested    get one: localsynth models pull NAME")
     for model in local:
-        data(f"here  {model.size / 1e9:>6.1f} GB  {model.origin:<14} {model.path}")
+        data(f"here  {model.size / 1e9:>6.1f} GB  {model.origin:<12} {one_line(model.name, 60)}  {model.path}")
+    for server in servers:
+        data(f"here  server     {server.name:<12} {server.url}  (a guess by its port; use it with --server)")
     return 0
 
 
