@@ -1,7 +1,8 @@
 """Talks to one server over HTTP: bounded answers, no redirects, and errors that a person understands.
 
-httpx's own pool looks at every connection, at every request: with 256 in flight that alone costs more than the rest.
-So here each connection is a transport of its own, and the one that was free last is used again.
+httpx's own pool looks at every connection at every request, and its client merges headers, cookies and redirects into
+each: with 256 in flight that costs more than the request. So each connection here is one of httpx's transports, and the
+one that was free last is used again.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Reply:
     body: bytes
 
 
-class _Transport(httpx.AsyncBaseTransport):
+class _Lanes:
     """A stack of transports with one connection each; it grows to as many as are in use at once."""
 
     def __init__(self, verify: ssl.SSLContext | bool) -> None:
@@ -49,23 +50,20 @@ class _Transport(httpx.AsyncBaseTransport):
         self._all: list[httpx.AsyncHTTPTransport] = []
         self._closed = False
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+    @asynccontextmanager
+    async def send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
         lane = self._free.pop() if self._free else self._new()
         try:
             response = await lane.handle_async_request(request)
-        except BaseException:
-            await self.give_back(lane)
-            raise
-        assert isinstance(response.stream, httpx.AsyncByteStream)
-        response.stream = _Lane(response.stream, lane, self)
-        return response
-
-    async def give_back(self, lane: httpx.AsyncHTTPTransport) -> None:
-        """No request uses this one any more."""
-        if self._closed:
-            await lane.aclose()  # it was still connecting when everything was closed
-        else:
-            self._free.append(lane)
+            try:
+                yield response
+            finally:
+                await response.aclose()
+        finally:
+            if self._closed:
+                await lane.aclose()  # it was in use when everything was closed
+            else:
+                self._free.append(lane)
 
     async def aclose(self) -> None:
         self._closed = True
@@ -80,26 +78,6 @@ class _Transport(httpx.AsyncBaseTransport):
         return lane
 
 
-class _Lane(httpx.AsyncByteStream):
-    """An answer's body; once it is closed its transport is free."""
-
-    def __init__(self, stream: httpx.AsyncByteStream, lane: httpx.AsyncHTTPTransport, home: _Transport) -> None:
-        self._stream, self._lane, self._home = stream, lane, home
-        self._closed = False
-
-    def __aiter__(self) -> AsyncIterator[bytes]:
-        return self._stream.__aiter__()
-
-    async def aclose(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            await self._stream.aclose()
-        finally:
-            await self._home.give_back(self._lane)
-
-
 class Http:
     """Requests to one server. Only BackendError leaves it; the key is in no message and no representation."""
 
@@ -109,15 +87,10 @@ class Http:
         headers = {"accept-encoding": "identity", "user-agent": "localsynth"}
         if key:
             headers["authorization"] = f"Bearer {key}"
+        self._headers = headers
         # The system's own certificates (and SSL_CERT_FILE). Neither proxies nor .netrc: a key goes where it was meant.
-        verify = ssl.create_default_context() if address.secure else False
-        self._client = httpx.AsyncClient(
-            transport=_Transport(verify),
-            headers=headers,
-            timeout=httpx.Timeout(SILENCE, connect=CONNECT),
-            follow_redirects=False,
-            trust_env=False,
-        )
+        self._lanes = _Lanes(ssl.create_default_context() if address.secure else False)
+        self._urls: dict[str, httpx.URL] = {}
 
     @property
     def has_key(self) -> bool:
@@ -144,7 +117,7 @@ class Http:
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._client.aclose()
+        await self._lanes.aclose()
 
     def failure(self, reply: Reply, doing: str) -> BackendError:
         """What a status that is not 200 means, with the server's own words."""
@@ -172,18 +145,16 @@ class Http:
 
     @asynccontextmanager
     async def _sending(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx.Response]:
-        content, headers = None, {}
+        content, headers = None, self._headers
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
-            headers["content-type"] = "application/json"
-        request = self._client.build_request(method, self.address.root + path, content=content, headers=headers)
+            headers = headers | {"content-type": "application/json"}
+        times = {"connect": CONNECT, "read": SILENCE, "write": SILENCE, "pool": CONNECT}
         try:
-            async with asyncio.timeout(WHOLE):
-                response = await self._client.send(request, stream=True)
-                try:
-                    yield response
-                finally:
-                    await response.aclose()
+            url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self.address.root + path))
+            request = httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
+            async with asyncio.timeout(WHOLE), self._lanes.send(request) as response:
+                yield response
         except (httpx.TransportError, TimeoutError, ssl.SSLError, OSError) as error:
             raise self._broken(error) from error
         except (httpx.InvalidURL, httpx.HTTPError, RuntimeError) as error:
@@ -254,7 +225,8 @@ async def _bounded(response: httpx.Response) -> AsyncIterator[bytes]:
     if response.headers.get("content-encoding", "identity") not in ("", "identity"):
         raise BackendError("the server answers compressed although it was asked not to", "look at its settings")
     size = 0
-    async for chunk in response.aiter_raw():
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for chunk in response.stream:
         size += len(chunk)
         if size > LARGEST:
             raise BackendError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import itertools
 
 from localsynth.backends.concurrency import Concurrency, Gate
 from localsynth.errors import BackendError
@@ -35,7 +36,7 @@ def test_it_grows_to_what_pays():
 
 
 def test_it_stays_where_more_brings_nothing():
-    limits = drive(Concurrency(512, 8), lambda live: float(live), 3000)
+    limits = drive(Concurrency(512, 8), float, 3000)
     assert max(limits) <= 12
 
 
@@ -60,7 +61,7 @@ def test_after_an_overload_it_comes_back_step_by_step():
     concurrency = Concurrency(64, 32)
     concurrency.overloaded(0.0, 0.0)
     limits = drive(concurrency, lambda _: 1.0, 900, start=0.5)
-    assert {after - before for before, after in zip(limits, limits[1:], strict=False)} <= {0, 1, -1}
+    assert {after - before for before, after in itertools.pairwise(limits)} <= {0, 1, -1}
     assert limits[-1] > 16
 
 
