@@ -56,23 +56,23 @@ class Script:
 class FakeServer:
     """One server on a free port of this machine. `bodies` keeps what was asked for, the latest last."""
 
-    def __init__(self, model: FakeModel, script: Script | None = None, *, keep: bool = True) -> None:
+    def __init__(self, model: FakeModel, script: Script | None = None, *, keep: bool = True, tls: Any = None) -> None:
         self.model, self.script = model, script or Script()
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.inside = self.most_inside = self.count = self.finished = 0
-        self._keep = keep
+        self._keep, self._tls = keep, tls
         self._server: asyncio.Server | None = None
         self.lines: set[asyncio.Transport] = set()
         self.port = 0
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self._tls else ''}://127.0.0.1:{self.port}"
 
-    async def start(self, *, ssl: Any = None) -> None:
+    async def start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Line(self), "127.0.0.1", self.port, ssl=ssl, backlog=1024)
+        self._server = await loop.create_server(lambda: Line(self), "127.0.0.1", self.port, ssl=self._tls, backlog=1024)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
@@ -244,6 +244,10 @@ class Line(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self._buffer.startswith(b"\x16"):  # the first byte of TLS
+            self.transport.write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n")
+            self.transport.close()
+            return
         head, gap, rest = self._buffer.partition(b"\r\n\r\n")
         if not gap:
             return
@@ -324,9 +328,9 @@ class Line(asyncio.Protocol):
 
 
 @asynccontextmanager
-async def running(model: FakeModel, script: Script | None = None) -> AsyncIterator[FakeServer]:
+async def running(model: FakeModel, script: Script | None = None, *, tls: Any = None) -> AsyncIterator[FakeServer]:
     """A server in this event loop."""
-    server = FakeServer(model, script)
+    server = FakeServer(model, script, tls=tls)
     await server.start()
     try:
         yield server

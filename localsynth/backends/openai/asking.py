@@ -12,7 +12,7 @@ import httpx
 
 from localsynth.backends.http import OVERLOADED, Http, Reply, as_object
 from localsynth.backends.openai.answer import Answer, parts
-from localsynth.backends.openai.body import completion_body
+from localsynth.backends.openai.body import PENALTIES, completion_body
 from localsynth.backends.openai.probe import Manners
 from localsynth.backends.openai.served import Served
 from localsynth.backends.textstop import TextStream
@@ -183,11 +183,12 @@ class Asking:
         wanted = {
             "top_k": sampling.top_k > 0,
             "min_p": sampling.min_p > 0,
-            "repeat_penalty": sampling.repeat_penalty != 1 and refused >= {"repetition_penalty", "repeat_penalty"},
-            "avoid_first": bool(self._never) and "logit_bias" in refused,
+            "repeat_penalty": sampling.repeat_penalty != 1,
+            "avoid_first": bool(self._never),
         }
+        words = {"repeat_penalty": PENALTIES[self._server.served.kind], "avoid_first": ("logit_bias",)}
         for name, matters in wanted.items():
-            if matters and (name in refused or name in ("repeat_penalty", "avoid_first")):
+            if matters and refused.issuperset(words.get(name, (name,))):
                 raise BackendError(
                     f"{self._server.http.address.root} takes no {name}", f"leave {name} out of the sampling in the plan"
                 )

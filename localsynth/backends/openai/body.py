@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from localsynth.backends.openai.served import Kind, Served
@@ -13,6 +13,12 @@ EXTRAS = (
     "seed", "top_k", "min_p", "repetition_penalty", "repeat_penalty", "stop_token_ids", "add_special_tokens",
     "skip_special_tokens", "spaces_between_special_tokens", "return_token_ids", "logit_bias",
 )  # fmt: skip
+# What each kind calls the repetition penalty; of an unknown server it is not known.
+PENALTIES: Mapping[Kind, tuple[str, ...]] = {
+    "vllm": ("repetition_penalty",),
+    "llama-server": ("repeat_penalty",),
+    "server": ("repetition_penalty", "repeat_penalty"),
+}
 _NEVER = -100.0  # the lowest bias that every server takes; it leaves e**-100 of a token's probability
 
 
@@ -46,13 +52,11 @@ def completion_body(
         "min_p": sampling.min_p,
         "stream": stream,
     }
-    if served.kind != "vllm":
-        body["repeat_penalty"] = sampling.repeat_penalty
+    body |= dict.fromkeys(PENALTIES[served.kind], sampling.repeat_penalty)
     if served.kind == "llama-server":
         body["preserved_tokens"] = list(shown)
     else:
         body |= {
-            "repetition_penalty": sampling.repeat_penalty,
             "stop_token_ids": list(stop_ids),
             "add_special_tokens": False,
             # Control tokens in the middle of a text must be seen by the gate; the stop token is left out all the same.
