@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from contract import Contract, Prompts, opened, same
+from contract import Absent, Contract, Installed, Prompts, opened, same
 
 from localsynth.backends.gguf import read_facts, read_tensors
-from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings
+from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings, library
 from localsynth.backends.llamacpp.settings import physical_cores, replays_exactly, resolve
 from localsynth.chat import derive
 from localsynth.errors import BackendError, MissingPackage, ModelError
@@ -34,8 +34,13 @@ def small(path: Path, slots: int, context: int = 512) -> LlamaCppBackend:
 
 
 @pytest.mark.starter
-class TestLlamaCpp(Contract):
+class TestLlamaCpp(Contract, Absent, Installed):
     cap = 12
+    package, loaded = "llama_cpp", library.library
+
+    @pytest.fixture
+    def absent(self, tmp_path: Path):
+        return LlamaCppBackend(tmp_path / "absent.gguf")
 
     @pytest.fixture
     def backend(self, starter: Path):
