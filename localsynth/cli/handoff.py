@@ -12,6 +12,7 @@ from localsynth.cli.options import json_option, store_option
 if TYPE_CHECKING:
     from localsynth.config import Plan
     from localsynth.handoff.models import HomeModel
+    from localsynth.handoff.remote import Start
 
 _FOLDER = click.argument("folder", type=click.Path(path_type=Path))
 
@@ -71,6 +72,61 @@ def pull(folder: Path, *, backend: str) -> int:
     from localsynth.handoff.job import read_job
 
     fetch_models(read_job(folder), backend)
+    return 0
+
+
+_HOST = click.argument("host")
+_WHERE = click.option("--to", metavar="PATH", help="The folder on HOST.  [default: localsynth/ID in your home there]")
+
+
+@handoff.command()
+@_HOST
+@_FOLDER
+@_WHERE
+@click.option(
+    "--start", type=click.Choice(["run", "slurm", "no"]), default="run", show_default=True,
+    help="Start every shard in turn, hand them to Slurm, or only copy.",
+)  # fmt: skip
+def submit(host: str, folder: Path, *, to: str | None, start: Start) -> int:
+    """Copy the packed FOLDER to HOST over ssh and rsync, and start it there."""
+    from localsynth.cli.narration import say
+    from localsynth.handoff import remote
+    from localsynth.handoff.job import read_job
+
+    said = remote.submit(host, read_job(folder.expanduser().absolute()), to, start)
+    say(f"{host}: {said or 'copied'}")
+    say(f"  next: localsynth handoff fetch {host} {folder}")
+    return 0
+
+
+@handoff.command()
+@_HOST
+@_FOLDER
+@_WHERE
+def fetch(host: str, folder: Path, *, to: str | None) -> int:
+    """Bring the shards' stores from HOST into FOLDER, as they are now; they may go on meanwhile."""
+    from localsynth.cli.narration import data, say
+    from localsynth.handoff import remote
+    from localsynth.handoff.job import read_job
+
+    stores = remote.fetch(host, read_job(folder.expanduser().absolute()), to)
+    for store in stores:
+        data(str(store))
+    say(f"{len(stores)} shards are here")
+    say(f"  next: localsynth merge MAIN.db {folder}/shards/*.db")
+    return 0
+
+
+@handoff.command("snapshot")
+@_FOLDER
+def take_snapshots(folder: Path) -> int:
+    """Copy the shards' stores of FOLDER into FOLDER/snapshots, whole, while they go on. `fetch` calls it."""
+    from localsynth.cli.narration import data
+    from localsynth.handoff import remote
+    from localsynth.handoff.job import read_job
+
+    for path in remote.take_snapshots(read_job(folder.expanduser().absolute())):
+        data(str(path))
     return 0
 
 

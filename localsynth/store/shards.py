@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
-from localsynth.store.connect import faults, open_writer, transaction
+from localsynth.store.connect import faults, open_reader, open_writer, transaction
 from localsynth.store.encode import dumps
 from localsynth.store.rows import RunRow, ShardRow
 
@@ -45,6 +45,16 @@ def write_known(home: Path, target: Path) -> int:
         # One file without a log beside it: it is copied, and read where nothing can be written.
         connection.execute("PRAGMA journal_mode = DELETE")
     return int(count)
+
+
+def snapshot(path: Path, target: Path) -> None:
+    """Copy a store as it is at one moment, beside a run that writes to it; `target` is replaced whole or not at all."""
+    part = target.with_name(f".{target.name}.part")
+    part.unlink(missing_ok=True)
+    with closing(open_reader(path)) as source, faults(path), closing(sqlite3.connect(part)) as copy:
+        source.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
+    part.replace(target)
 
 
 def insert(connection: sqlite3.Connection, table: str, row: RunRow | ShardRow) -> None:
