@@ -14,7 +14,7 @@ from localsynth.cli.planning import plan_parameters, seconds_option
 
 if TYPE_CHECKING:
     from localsynth.engine.calibrate import Calibration, Speed
-    from localsynth.engine.perpair import Span
+    from localsynth.engine.perpair import PerPair
 
 _FLAGS = ("model", "answer_model", "backend", "slots", "context", "threads", "gpu_layers", "servers", "tokenizer")
 _ALSO = ("answer_tokens", "question_tokens", "seed", "no_near_duplicates", "memory_share", "tensor_parallel")
@@ -37,28 +37,35 @@ def bench(*, plan_file: Path | None, seconds: float, as_json: bool, **typed: Any
     from localsynth.cli.narration import data, data_json, say
     from localsynth.cli.plan_flags import build_plan
     from localsynth.engine.calibrate import calibrate
-    from localsynth.engine.perpair import seconds_per_pair
+    from localsynth.engine.perpair import per_pair
 
     plan = build_plan(typed | {"plan_file": plan_file})
     found = asyncio.run(calibrate(plan, seconds, say, lambda most: [most]))
     speed = found.speeds[-1]
-    pair = seconds_per_pair(found, speed, 0 if plan.instructions_only else plan.turns)
+    pair = per_pair(found, plan)
     if as_json:
         about = {"machine": _machine(), "model": found.model, "backend": found.backend}
-        data_json(about | dataclasses.asdict(speed) | {"seconds_per_pair": pair, "slowdown": found.slowdown})
+        data_json(
+            about
+            | dataclasses.asdict(speed)
+            | {"seconds_per_pair": pair.seconds(speed), "assumed": pair.assumed, "slowdown": found.slowdown}
+        )
     else:
         data(_line(found, speed, pair))
     return 0
 
 
-def _line(found: Calibration, speed: Speed, pair: Span | None) -> str:
+def _line(found: Calibration, speed: Speed, pair: PerPair) -> str:
     from importlib.metadata import version
 
     from localsynth.printable import one_line
 
-    took = f"{pair[1]:.2f} s a kept pair ({pair[0]:.2f} to {pair[2]:.2f})" if pair else "no pair was kept"
+    low, middle, high = pair.seconds(speed)
+    took = f"{middle:.2f} s a kept pair ({low:.2f} to {high:.2f})"
     parts = [f"localsynth {version('localsynth')}", _machine(), one_line(found.model, 60), found.backend]
     parts += [f"{speed.slots} slots", f"{speed.tokens_per_second:.0f} tokens/s", took]
+    if pair.assumed:
+        parts.append(f"assumed: {', '.join(pair.assumed)}")
     if found.slowdown is not None:
         parts.append(f"slowed down by {found.slowdown:.0%}")
     return " | ".join(parts)

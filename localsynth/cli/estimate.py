@@ -15,7 +15,7 @@ from localsynth.cli.planning import plan_parameters, seconds_option
 if TYPE_CHECKING:
     from localsynth.config import Plan
     from localsynth.engine.calibrate import Calibration
-    from localsynth.engine.perpair import Span
+    from localsynth.engine.perpair import PerPair, Span
     from localsynth.handoff.estimate import OnGpus
 
 
@@ -44,24 +44,35 @@ def estimate(
     from localsynth.cli.narration import data, data_json, say
     from localsynth.cli.plan_flags import build_plan
     from localsynth.engine.calibrate import calibrate
-    from localsynth.engine.perpair import tokens_per_pair
+    from localsynth.engine.perpair import best, per_pair
     from localsynth.handoff.estimate import Job, on_gpus
 
     plan = build_plan(typed | {"plan_file": plan_file})
     found = asyncio.run(calibrate(plan, seconds, say))
-    size = parameters or _parameters(plan)
-    tokens = tokens_per_pair(found, _turns(plan))
-    gpus = list(on_gpus(Job(plan.target, tokens, size), price_per_hour)) if tokens and size else []
+    pair, size = per_pair(found, plan), parameters or _parameters(plan)
+    job = Job(plan.target, pair.tokens(), size) if size else None
+    gpus = list(on_gpus(job, price_per_hour)) if job else []
+    speed, hours = best(found, pair), _hours_here(plan, found, pair)
     if as_json:
-        data_json(_as_data(plan, found, size, gpus))
-    else:
-        for line in (*_calibrated(plan, found, size), *_table(plan, found, gpus), *_remarks(found, size, gpus)):
-            data(line)
+        here = {"slots": speed.slots, "hours": hours}
+        about: dict[str, Any] = {"pairs": plan.target, "parameters": size, "kept_share": pair.share}
+        about |= {
+            "tokens_per_pair": pair.tokens(),
+            "assumed": pair.assumed,
+            "calibration": dataclasses.asdict(found),
+            "here": here,
+        }
+        data_json(about | {"gpus": [dataclasses.asdict(line) for line in gpus]})
+        return 0
+    for line in _calibrated(plan, found, pair, size):
+        data(line)
+    data(f"{'machine':<16} {'time':>7}  {'range':<18}  {'speed':<12}  cost")
+    data(_row(f"here, {speed.slots} slot{'s' if speed.slots != 1 else ''}", hours, None, "measured now"))
+    for each in gpus:
+        data(_row(f"{each.count} x {each.gpu}", each.hours, each.cost, "measured" if each.measured else "scaled"))
+    for line in _remarks(found, pair, gpus):
+        data(line)
     return 0
-
-
-def _turns(plan: Plan) -> int:
-    return 0 if plan.instructions_only else plan.turns
 
 
 def _parameters(plan: Plan) -> float | None:
@@ -79,34 +90,24 @@ def _parameters(plan: Plan) -> float | None:
     return read_facts(found.path).parameters / 1e9 if found.kind == "gguf" else None
 
 
-def _calibrated(plan: Plan, found: Calibration, size: float | None) -> Iterator[str]:
-    from localsynth.engine.perpair import kept_share, tokens_per_pair
+def _hours_here(plan: Plan, found: Calibration, pair: PerPair) -> Span:
+    """The whole job on this machine; a machine that slowed down within a minute goes on doing so."""
+    from localsynth.engine.perpair import best
+
+    low, middle, high = (seconds * plan.target / 3600 for seconds in pair.seconds(best(found, pair)))
+    return low, middle, high / (1 - (found.slowdown or 0.0))
+
+
+def _calibrated(plan: Plan, found: Calibration, pair: PerPair, size: float | None) -> Iterator[str]:
     from localsynth.printable import one_line
 
     about = f", {size:.3g} B parameters" if size else ""
-    yield f"{plan.target:,} pairs with {one_line(found.model, 40)}{about}, {found.backend}"
-    share, tokens = kept_share(found), tokens_per_pair(found, _turns(plan))
-    kept = f"{share:.0%} of the questions are kept" if share else "nothing was kept"
-    yield f"calibrated for {found.seconds:.0f} s: {found.asked} questions, {found.kept} pairs; {kept}"
-    if tokens:
-        yield f"tokens a kept pair, with what is lost: {tokens[1]:.0f} ({tokens[0]:.0f} to {tokens[2]:.0f})"
-    speeds = ", ".join(f"{speed.tokens_per_second:.0f} at {speed.slots}" for speed in found.speeds)
-    yield f"tokens/s by slots: {speeds}"
+    yield f"{plan.target:,} pairs with {one_line(found.model, 40)}{about}"
+    yield f"calibrated for {found.seconds:.0f} s: {found.asked} questions, {found.kept} pairs kept, by {found.backend}"
+    low, middle, high = pair.tokens()
+    yield f"a kept pair takes {middle:.0f} tokens ({low:.0f} to {high:.0f}); {pair.share:.0%} of the questions get there"
+    yield f"tokens/s by slots: {', '.join(f'{speed.tokens_per_second:.0f} at {speed.slots}' for speed in found.speeds)}"
     yield ""
-
-
-def _table(plan: Plan, found: Calibration, gpus: list[OnGpus]) -> Iterator[str]:
-    from localsynth.engine.perpair import best
-
-    speed, hours = best(found, _turns(plan)), _hours_here(plan, found)
-    if hours is None:
-        yield "how long it takes is not known: no pair was kept in that time; try --seconds 300"
-        return
-    yield f"{'machine':<16} {'time':>7}  {'range':<18}  {'speed':<12}  cost"
-    here = f"here, {speed.slots} slot{'s' if speed.slots != 1 else ''}"
-    yield _row(here, hours, None, "measured now")
-    for line in gpus:
-        yield _row(f"{line.count} x {line.gpu}", line.hours, line.cost, "measured" if line.measured else "scaled")
 
 
 def _row(machine: str, hours: Span, cost: Span | None, speed: str) -> str:
@@ -115,50 +116,28 @@ def _row(machine: str, hours: Span, cost: Span | None, speed: str) -> str:
     return f"{machine:<16} {_time(hours[1]):>7}  {between:<18}  {speed:<12}  {paid}".rstrip()
 
 
-def _hours_here(plan: Plan, found: Calibration) -> Span | None:
-    """The whole job on this machine; a machine that slowed down within a minute goes on doing so."""
-    from localsynth.engine.perpair import best, seconds_per_pair
-
-    turns = _turns(plan)
-    span = seconds_per_pair(found, best(found, turns), turns)
-    if span is None:
-        return None
-    low, middle, high = (seconds * plan.target / 3600 for seconds in span)
-    return low, middle, high / (1 - (found.slowdown or 0.0))
-
-
-def _remarks(found: Calibration, size: float | None, gpus: list[OnGpus]) -> Iterator[str]:
+def _remarks(found: Calibration, pair: PerPair, gpus: list[OnGpus]) -> Iterator[str]:
     import textwrap
 
     from localsynth.printable import terminal_width
 
+    remarks = []
+    if pair.assumed:
+        remarks.append(
+            f"assumed, as too few ended in that time: {', '.join(pair.assumed)}; --seconds 300 measures more"
+        )
     if found.slowdown is not None:
-        yield ""
-        yield f"the same work was {found.slowdown:.0%} slower at the end than at the beginning: the machine throttles,"
-        yield "or something else keeps it busy; a long run will be nearer to the upper end"
-    if size is None:
-        yield ""
-        yield "no GPU is estimated: name the model's size with --parameters (billions)"
-    if gpus:
-        yield ""
-        for how in dict.fromkeys(line.how for line in gpus):
-            names = ", ".join(f"{line.count} x {line.gpu}" for line in gpus if line.how == how)
-            yield from textwrap.wrap(f"{names}: {how}", terminal_width())
-
-
-def _as_data(plan: Plan, found: Calibration, size: float | None, gpus: list[OnGpus]) -> dict[str, Any]:
-    from localsynth.engine.perpair import best, kept_share, tokens_per_pair
-
-    turns = _turns(plan)
-    return {
-        "pairs": plan.target,
-        "parameters": size,
-        "calibration": dataclasses.asdict(found),
-        "kept_share": kept_share(found),
-        "tokens_per_pair": tokens_per_pair(found, turns),
-        "here": {"slots": best(found, turns).slots, "hours": _hours_here(plan, found)},
-        "gpus": [dataclasses.asdict(line) for line in gpus],
-    }
+        remarks.append(
+            f"the same work was {found.slowdown:.0%} slower at the end than at the beginning: the machine throttles, "
+            "or something else keeps it busy; a long run will be nearer to the upper end"
+        )
+    for how in dict.fromkeys(line.how for line in gpus):
+        names = ", ".join(f"{line.count} x {line.gpu}" for line in gpus if line.how == how)
+        remarks.append(f"{names}: {how}")
+    if not gpus:
+        remarks.append("no GPU is estimated: name the model's size with --parameters (billions)")
+    for remark in remarks:
+        yield from textwrap.wrap(remark, terminal_width(), initial_indent="- ", subsequent_indent="  ")
 
 
 def _time(hours: float) -> str:

@@ -16,7 +16,7 @@ from localsynth.config import Plan, plan_from
 from localsynth.engine import roles
 from localsynth.engine.calibrate import Calibration, Speed, calibrate, slot_counts, slowdown
 from localsynth.engine.metering import RoleTally
-from localsynth.engine.perpair import best, kept_share, seconds_per_pair, tokens_per_pair
+from localsynth.engine.perpair import best, per_pair
 from localsynth.errors import BackendError
 
 SCRIPTED = {"ask": {"backend": "scripted"}, "answer": {"backend": "scripted"}, "gate": {"near_duplicates": False}}
@@ -47,10 +47,9 @@ def test_a_calibration_counts_what_the_run_did(tmp_path: Path, monkeypatch: pyte
     assert found.question_tokens == pytest.approx(25, rel=0.3)
     assert found.answer_tokens == pytest.approx(90, rel=0.3)
     assert list(tmp_path.iterdir()) == [], "nothing is written where the user is"
-    tokens = tokens_per_pair(found, 1)
-    assert tokens is not None
-    assert tokens[0] < tokens[1] < tokens[2]
-    assert 100 < tokens[1] < 160
+    low, tokens, high = per_pair(found, plan()).tokens()
+    assert low < tokens < high
+    assert 100 < tokens < 160
 
 
 def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +59,7 @@ def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -
     one, six = sorted(found.speeds, key=lambda speed: speed.slots)
     assert 0 < one.ask_rate <= 505
     assert one.tokens_per_second < six.tokens_per_second <= 6 * 505
-    assert best(found, 1) == six
+    assert best(found, per_pair(found, plan())) == six
 
 
 def test_answers_that_do_not_end_count_as_far_as_they_went(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,12 +70,14 @@ def test_answers_that_do_not_end_count_as_far_as_they_went(monkeypatch: pytest.M
 
     monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.002, write)))
     limits = {"backend": "scripted", "sampling": {"max_tokens": 4000}}
-    found, _ = run(3.0, plan(answer=limits), choose=lambda most: [most])
-    assert found.answers == 0
-    assert found.answer_tokens is None
+    chosen = plan(answer=limits)
+    found, _ = run(3.0, chosen, choose=lambda most: [most])
+    assert (found.answers, found.answer_tokens, found.kept) == (0, None, 0)
     assert found.speeds[0].answer_rate > 0
-    assert tokens_per_pair(found, 1) is None
-    assert kept_share(found) is None
+    pair = per_pair(found, chosen)
+    assert pair.assumed == ["answers of 390 tokens", "90% of them kept"]
+    low, tokens, high = pair.tokens()
+    assert low < tokens / 2.5 < tokens < high / 2.5
 
 
 def test_a_mean_of_broken_off_texts_is_not_the_mean_of_the_short_ones() -> None:
@@ -110,9 +111,9 @@ def test_imported_instructions_are_only_answered(tmp_path: Path) -> None:
     found, _ = run(60, chosen)
     assert found.question_tokens is None
     assert 30 <= found.kept <= 40
-    tokens = tokens_per_pair(found, 1)
-    assert tokens is not None
-    assert tokens[1] >= (found.answer_tokens or 0) > 0
+    pair = per_pair(found, chosen)
+    assert pair.tokens()[1] >= (found.answer_tokens or 0) > 0
+    assert pair.assumed == []
     assert found.slowdown is None
 
 
@@ -130,19 +131,17 @@ def test_an_error_of_the_backend_is_the_error(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_pair_costs_what_is_lost_on_the_way_to_it() -> None:
-    tokens = tokens_per_pair(FOUND, 1)
-    assert tokens is not None
-    assert tokens[1] == pytest.approx((20 / (0.8 * 0.75) + 300) / 0.8)
-    assert kept_share(FOUND) == pytest.approx(0.8 * 0.75 * 0.8)
-    seconds = seconds_per_pair(FOUND, FOUND.speeds[1], 1)
-    assert seconds is not None
-    assert seconds[1] == pytest.approx((20 / 0.6 / 25 + 300 / 20) / 0.8 / 8)
-    questions = tokens_per_pair(dataclasses.replace(FOUND, answered=60, kept=60, answers=0, answer_tokens=None), 0)
-    assert questions is not None
-    assert questions[1] == pytest.approx(20 / 0.6)
-    two = tokens_per_pair(FOUND, 2)
-    assert two is not None
-    assert two[1] == pytest.approx((20 / 0.6 + 600 + 20) / 0.8)
+    pair = per_pair(FOUND, plan())
+    assert pair.assumed == []
+    assert pair.share == pytest.approx(0.8 * 0.75 * 0.8, rel=0.02)
+    assert pair.tokens()[1] == pytest.approx((20 / (0.8 * 0.75) + 300) / 0.8, rel=0.02)
+    assert pair.seconds(FOUND.speeds[1])[1] == pytest.approx((20 / 0.6 / 25 + 300 / 20) / 0.8 / 8, rel=0.02)
+    two = per_pair(FOUND, plan(turns=2)).tokens()[1]
+    assert two == pytest.approx((20 / 0.6 + 600 + 20) / 0.8, rel=0.02)
+    alone = dataclasses.replace(FOUND, answered=60, kept=60, answers=0, answer_tokens=None)
+    questions = per_pair(alone, plan(instructions_only=True))
+    assert questions.assumed == []
+    assert questions.tokens()[1] == pytest.approx(20 / 0.6, rel=0.02)
 
 
 def test_more_observations_narrow_the_range() -> None:
@@ -150,17 +149,33 @@ def test_more_observations_narrow_the_range() -> None:
         FOUND, **{name: 25 * getattr(FOUND, name)
                   for name in ("asked", "usable", "decided", "admitted", "answered", "kept", "questions", "answers")}
     )  # fmt: skip
-    few, many = tokens_per_pair(FOUND, 1), tokens_per_pair(more, 1)
-    assert few is not None
-    assert many is not None
-    assert few[1] == pytest.approx(many[1])
+    few, many = per_pair(FOUND, plan()).tokens(), per_pair(more, plan()).tokens()
+    assert few[1] == pytest.approx(many[1], rel=0.01)
     assert few[0] < many[0] < many[2] < few[2]
 
 
+def test_no_text_is_longer_than_its_limit() -> None:
+    short = plan(answer={"backend": "scripted", "sampling": {"max_tokens": 100}})
+    assert per_pair(FOUND, short).answer.value == 100
+
+
+def test_a_machine_too_slow_for_a_minute_is_estimated_with_doubt() -> None:
+    speeds = (Speed(1, 30, 2.0, 0.1, 2.0, 0.0),)
+    slow = dataclasses.replace(
+        FOUND, speeds=speeds, asked=1, usable=1, decided=0, admitted=0, answered=0, kept=0, questions=1, answers=0,
+        question_tokens=30.0, answer_tokens=None,
+    )  # fmt: skip
+    pair = per_pair(slow, plan())
+    assert len(pair.assumed) == 4
+    low, middle, high = pair.seconds(best(slow, pair))
+    assert 0 < 2 * low < middle < high / 2
+
+
 def test_the_best_slot_count_is_the_quickest_for_a_pair() -> None:
-    assert best(FOUND, 1).slots == 8
+    pair = per_pair(FOUND, plan())
+    assert best(FOUND, pair).slots == 8
     slow = (FOUND.speeds[0], dataclasses.replace(FOUND.speeds[1], ask_rate=4.0, answer_rate=4.0))
-    assert best(dataclasses.replace(FOUND, speeds=slow), 1).slots == 1
+    assert best(dataclasses.replace(FOUND, speeds=slow), pair).slots == 1
 
 
 @pytest.mark.parametrize(
