@@ -52,7 +52,8 @@ def write_llama(folder: Path, *, layers: int = 2, bits: int = 0) -> Path:
     dice = np.random.default_rng(7)
 
     def random(*shape: int) -> np.ndarray:
-        return dice.normal(0, shape[-1] ** -0.5, shape).astype(np.float32)
+        # Half the precision, so that a copy in 16 bits is the same model.
+        return dice.normal(0, shape[-1] ** -0.5, shape).astype(np.float16).astype(np.float32)
 
     weights = {"model.norm.weight": np.ones(width, np.float32)}
     embedding, head = random(count, width) * 8, random(count, width) * 3

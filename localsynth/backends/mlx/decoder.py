@@ -75,7 +75,9 @@ class MlxDecoder:
         steps, over = [], []
         for response in responses:
             row = self._running[response.uid]
-            step = self._advance(row, int(response.token))
+            # Numbers that are none stay so: looking once a row is enough.
+            sound = bool(row.written) or math.isfinite(response.logprobs[response.token].item())
+            step = self._advance(row, int(response.token)) if sound else Step(row.uid, error=_no_probabilities())
             if step.finish is not None or step.error is not None:
                 over.append(row)
             steps.append(step)
@@ -103,8 +105,6 @@ class MlxDecoder:
         assert row.sampler is not None
         drawn = row.sampler.drawn
         values = (float(drawn.popleft().item()),) if drawn is not None else ()
-        if any(map(math.isnan, values)):
-            return Step(row.uid, error=BackendError("the model computed no probabilities", "pull the model again"))
         row.written.append(token)
         if token in row.stops:
             return Step(row.uid, finish="stop", stopped_by=token, logprobs=values)
@@ -150,6 +150,10 @@ class MlxDecoder:
         for row in self._rows.values():
             if row.number is None and len(self._running) < self._guard.rows:
                 self._start(row)
+
+
+def _no_probabilities() -> BackendError:
+    return BackendError("the model computed no probabilities", "its files may be damaged: pull it again")
 
 
 def make_generator(model: Any, rows: int) -> Any:
