@@ -105,7 +105,7 @@ def _calibrated(plan: Plan, found: Calibration, pair: PerPair, size: float | Non
     yield f"{plan.target:,} pairs with {one_line(found.model, 40)}{about}"
     yield f"calibrated for {found.seconds:.0f} s: {found.asked} questions, {found.kept} pairs kept, by {found.backend}"
     low, middle, high = pair.tokens()
-    yield f"a kept pair takes {middle:.0f} tokens ({low:.0f} to {high:.0f}); {pair.share:.0%} of the questions get there"
+    yield f"a kept pair takes {middle:.0f} tokens ({low:.0f} to {high:.0f}); {pair.share:.0%} of questions get there"
     yield f"tokens/s by slots: {', '.join(f'{speed.tokens_per_second:.0f} at {speed.slots}' for speed in found.speeds)}"
     yield ""
 

@@ -58,7 +58,7 @@ class PerPair:
         return self._span(1.0, 1.0, 0.0)
 
     def seconds(self, speed: Speed) -> Span:
-        """Seconds for one kept pair at a measured slot count; a role that wrote nothing there is taken for the other."""
+        """Seconds for one kept pair at a measured slot count; a role that wrote nothing is taken for the other."""
         ask, answer = speed.ask_rate or speed.answer_rate, speed.answer_rate or speed.ask_rate
         low, middle, high = self._span(ask, answer, speed.noise)
         return low / speed.slots, middle / speed.slots, high / speed.slots

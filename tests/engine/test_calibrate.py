@@ -55,7 +55,7 @@ def test_a_calibration_counts_what_the_run_did(tmp_path: Path, monkeypatch: pyte
 def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step takes 2 ms or more, for one row as for six, so a slot writes at most 500 tokens a second."""
     monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(6, Script(delay=0.002)))
-    found, _ = run(3.0, choose=lambda most: [1, most])
+    found, _ = run(2.0, choose=lambda most: [1, most])
     one, six = sorted(found.speeds, key=lambda speed: speed.slots)
     assert 0 < one.ask_rate <= 505
     assert one.tokens_per_second < six.tokens_per_second <= 6 * 505
@@ -71,7 +71,7 @@ def test_answers_that_do_not_end_count_as_far_as_they_went(monkeypatch: pytest.M
     monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.002, write)))
     limits = {"backend": "scripted", "sampling": {"max_tokens": 4000}}
     chosen = plan(answer=limits)
-    found, _ = run(3.0, chosen, choose=lambda most: [most])
+    found, _ = run(2.0, chosen, choose=lambda most: [most])
     assert (found.answers, found.answer_tokens, found.kept) == (0, None, 0)
     assert found.speeds[0].answer_rate > 0
     pair = per_pair(found, chosen)
@@ -92,7 +92,7 @@ def test_an_interrupt_gives_what_is_known(monkeypatch: pytest.MonkeyPatch) -> No
     def write(request) -> str:
         nonlocal asked
         asked += 1
-        if asked == 200:
+        if asked == 60:
             os.kill(os.getpid(), signal.SIGINT)
         if request.prompt.rstrip("\n").endswith("assistant"):
             return answer(request.seed, request.prompt)
