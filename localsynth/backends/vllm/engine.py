@@ -118,7 +118,9 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await asyncio.to_thread(client.shutdown)
-        _kill(_engine_processes() & self._processes)
+        while left := _engine_processes() & self._processes:
+            _kill(left)
+            await asyncio.sleep(_LOOK_S)
         self._guard.release()
         self._log.close()
 
