@@ -1,13 +1,10 @@
 """Talks to one server over HTTP: bounded answers, no redirects, and errors that a person understands.
 
-httpx's own pool looks at every connection at every request, and its client merges headers, cookies and redirects into
-each: with 256 in flight that costs more than the request. So each connection here is one of httpx's transports, and the
-one that was free last is used again.
+aiohttp, not httpx: with 256 requests in flight a completion costs it a third of the processor time (bench/server.py).
 """
 
 from __future__ import annotations
 
-import asyncio
 import email.utils
 import json
 import ssl
@@ -15,9 +12,10 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
-import httpx
+import aiohttp
 
 from localsynth.backends.address import Address
 from localsynth.errors import BackendError
@@ -41,43 +39,6 @@ class Reply:
     body: bytes
 
 
-class _Lanes:
-    """A stack of transports with one connection each; it grows to as many as are in use at once."""
-
-    def __init__(self, verify: ssl.SSLContext | bool) -> None:
-        self._verify = verify
-        self._free: list[httpx.AsyncHTTPTransport] = []
-        self._all: list[httpx.AsyncHTTPTransport] = []
-        self._closed = False
-
-    @asynccontextmanager
-    async def send(self, request: httpx.Request) -> AsyncIterator[httpx.Response]:
-        lane = self._free.pop() if self._free else self._new()
-        try:
-            response = await lane.handle_async_request(request)
-            try:
-                yield response
-            finally:
-                await response.aclose()
-        finally:
-            if self._closed:
-                await lane.aclose()  # it was in use when everything was closed
-            else:
-                self._free.append(lane)
-
-    async def aclose(self) -> None:
-        self._closed = True
-        for lane in self._all:
-            await lane.aclose()
-
-    def _new(self) -> httpx.AsyncHTTPTransport:
-        lane = httpx.AsyncHTTPTransport(
-            verify=self._verify, trust_env=False, limits=httpx.Limits(max_connections=1, keepalive_expiry=30.0)
-        )
-        self._all.append(lane)
-        return lane
-
-
 class Http:
     """Requests to one server. Only BackendError leaves it; the key is in no message and no representation."""
 
@@ -87,15 +48,16 @@ class Http:
         headers = {"accept-encoding": "identity", "user-agent": "localsynth"}
         if key:
             headers["authorization"] = f"Bearer {key}"
-        self._headers = headers
         # The system's own certificates (and SSL_CERT_FILE). Neither proxies nor .netrc: a key goes where it was meant.
-        self._lanes = _Lanes(ssl.create_default_context() if address.secure else False)
-        self._urls: dict[str, httpx.URL] = {}
-
-    @property
-    def has_key(self) -> bool:
-        """Whether a key is sent."""
-        return self._key is not None
+        tls = ssl.create_default_context() if address.secure else True
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=30.0),
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+        )
 
     async def get(self, path: str) -> Reply:
         """GET; any status but those that concern the key or a redirect."""
@@ -110,14 +72,14 @@ class Http:
         """POST; with status 200 the lines of the answer as they come, else the whole answer and no lines."""
         async with self._sending("POST", path, body) as response:
             lines = _lines(response)
-            if response.status_code != httpx.codes.OK:
+            if response.status != HTTPStatus.OK:
                 yield self._checked(await _read(response)), lines
             else:
-                yield Reply(response.status_code, response.headers, b""), lines
+                yield Reply(response.status, response.headers, b""), lines
 
     async def aclose(self) -> None:
         """Close all connections."""
-        await self._lanes.aclose()
+        await self._session.close()
 
     def failure(self, reply: Reply, doing: str) -> BackendError:
         """What a status that is not 200 means, with the server's own words."""
@@ -144,22 +106,22 @@ class Http:
             return self._checked(await _read(response))
 
     @asynccontextmanager
-    async def _sending(self, method: str, path: str, body: Mapping[str, Any] | None) -> AsyncIterator[httpx.Response]:
-        content, headers = None, self._headers
+    async def _sending(
+        self, method: str, path: str, body: Mapping[str, Any] | None
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        content, headers = None, None
         if body is not None:
             content = json.dumps(body, separators=(",", ":")).encode()
-            headers = headers | {"content-type": "application/json"}
-        times = {"connect": CONNECT, "read": SILENCE, "write": SILENCE, "pool": CONNECT}
+            headers = {"content-type": "application/json"}
         try:
-            url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(self.address.root + path))
-            request = httpx.Request(method, url, headers=headers, content=content, extensions={"timeout": times})
-            async with asyncio.timeout(WHOLE), self._lanes.send(request) as response:
+            async with self._session.request(
+                method, self.address.root + path, data=content, headers=headers, allow_redirects=False
+            ) as response:
                 yield response
-        except (httpx.TransportError, TimeoutError, ssl.SSLError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise self._broken(error) from error
-        except (httpx.InvalidURL, httpx.HTTPError, RuntimeError) as error:
-            # RuntimeError: the client was closed while this request ran.
-            raise BackendError(f"the request to {self.address.root} failed: {one_line(str(error), 160)}") from error
+        except RuntimeError as error:
+            raise BackendError("the connection was closed while a request ran", "start the run again") from error
 
     def _checked(self, reply: Reply) -> Reply:
         where = self.address.root
@@ -172,28 +134,29 @@ class Http:
             raise BackendError(f"{where} redirects to {target}", "give that address instead, if you trust it")
         return reply
 
-    def _broken(self, error: BaseException) -> BackendError:
-        where, why = self.address.root, str(error)
-        if "SSL" in why or "CERTIFICATE" in why.upper() or isinstance(error, ssl.SSLError):
+    def _broken(self, error: Exception) -> BackendError:
+        where, why = self.address.root, one_line(str(error), 160)
+        if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
             return BackendError(f"no secure connection to {where}: {_tls(why)}", _tls_hint(why, where))
-        if isinstance(error, httpx.ConnectTimeout):
+        if isinstance(error, aiohttp.ConnectionTimeoutError):
             return BackendError(
                 f"{where} cannot be reached: no answer within {CONNECT:g} s",
                 "check the host and the port, and that a firewall lets you through",
                 retryable=True,
             )
-        if isinstance(error, httpx.ConnectError):
+        if isinstance(error, aiohttp.ClientConnectorError):
+            reason = error.os_error.strerror or why
             return BackendError(
-                f"{where} cannot be reached: {one_line(why, 100) or 'connection refused'}",
+                f"{where} cannot be reached: {one_line(reason, 100)}",
                 "start the server, or check the host and the port",
                 retryable=True,
             )
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
+        if isinstance(error, TimeoutError):
             return BackendError(
                 f"{where} did not answer in time", "it may be overloaded: use fewer --slots", retryable=True
             )
-        if isinstance(error, httpx.LocalProtocolError | httpx.UnsupportedProtocol | httpx.ProxyError):
-            return BackendError(f"the request to {where} cannot be sent: {one_line(why, 100)}", "check the address")
+        if isinstance(error, aiohttp.InvalidURL | ValueError):
+            return BackendError(f"the request to {where} cannot be sent: {why}", "check the address")
         return BackendError(
             f"the connection to {where} broke off: {one_line(why, 100) or type(error).__name__}",
             "look at the server's log: it may have been restarted, or may not speak HTTP on this port",
@@ -216,17 +179,16 @@ def as_object(reply: Reply, where: str) -> dict[str, Any]:
     return data
 
 
-async def _read(response: httpx.Response) -> Reply:
+async def _read(response: aiohttp.ClientResponse) -> Reply:
     chunks = [chunk async for chunk in _bounded(response)]
-    return Reply(response.status_code, response.headers, b"".join(chunks))
+    return Reply(response.status, response.headers, b"".join(chunks))
 
 
-async def _bounded(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     if response.headers.get("content-encoding", "identity") not in ("", "identity"):
         raise BackendError("the server answers compressed although it was asked not to", "look at its settings")
     size = 0
-    assert isinstance(response.stream, httpx.AsyncByteStream)
-    async for chunk in response.stream:
+    async for chunk in response.content.iter_any():
         size += len(chunk)
         if size > LARGEST:
             raise BackendError(
@@ -235,7 +197,7 @@ async def _bounded(response: httpx.Response) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def _lines(response: httpx.Response) -> AsyncIterator[bytes]:
+async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     rest = b""
     async for chunk in _bounded(response):
         *lines, rest = (rest + chunk).split(b"\n")

@@ -34,7 +34,7 @@ class Fault:
 
 @dataclass
 class Script:
-    """What the server is. `fault`: by number of the completion, from 0. `room`: more at once are answered 429."""
+    """What the server is. `fault`: by number of the completion, from 0, and its body. `room`: more at once are answered 429."""
 
     kind: Literal["vllm", "llama-server", "server", "chat", "ollama"] = "vllm"
     models: tuple[str, ...] = (MODEL,)
@@ -48,7 +48,7 @@ class Script:
     delay: float = 0.0
     room: int = 0
     tells_root: bool = True
-    fault: Callable[[int], Fault | None] = lambda _: None
+    fault: Callable[[int, dict[str, Any]], Fault | None] = lambda *_: None
     redirect: str = ""
     show: dict[str, Any] = field(default_factory=dict)
 
@@ -112,7 +112,7 @@ class FakeServer:
             return path == "/api/generate"
         return path == "/v1/completions" and self.script.kind != "chat"
 
-    def complete(self, body: dict[str, Any], number: int) -> Answer:
+    def complete(self, body: dict[str, Any], fault: Fault | None) -> Answer:
         """One completion, whole or as the lines of its stream."""
         if self.script.kind == "ollama":
             return self._generate(body)
@@ -136,7 +136,6 @@ class FakeServer:
             never=_never(body.get("logit_bias")),
         )
         self.finished += 1
-        fault = script.fault(number)
         name = "another-model" if fault is not None and fault.kind == "model" else body["model"]
         return 200, self._stream(body, name, written, ids) if body.get("stream") else self._whole(
             body, name, written, ids
@@ -274,13 +273,13 @@ class Line(asyncio.Protocol):
             number, fake.count = fake.count, fake.count + 1
             if fake._keep:
                 fake.bodies.append(body)
-            fault = script.fault(number)
+            fault = script.fault(number, body)
             if not script.delay and fault is None and not script.room:
-                self._send(*fake.complete(body, number))
+                self._send(*fake.complete(body, fault))
             else:
-                self._task = asyncio.create_task(self._slowly(body, number, fault))
+                self._task = asyncio.create_task(self._slowly(body, fault))
 
-    async def _slowly(self, body: dict[str, Any], number: int, fault: Fault | None) -> None:
+    async def _slowly(self, body: dict[str, Any], fault: Fault | None) -> None:
         fake = self._fake
         if fake.script.room and fake.inside >= fake.script.room:
             self._send(429, _error("too many requests"), (("retry-after", "0"),))
@@ -290,9 +289,9 @@ class Line(asyncio.Protocol):
         try:
             await asyncio.sleep(fake.script.delay)
             if fault is None or fault.kind == "model":
-                self._send(*fake.complete(body, number))
+                self._send(*fake.complete(body, fault))
             else:
-                await self._fail(fault, fake.complete(body, number))
+                await self._fail(fault, fake.complete(body, fault))
         finally:
             fake.inside -= 1
 

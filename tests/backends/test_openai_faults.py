@@ -39,7 +39,7 @@ async def refused(backend: OpenAIBackend) -> LocalsynthError:
 
 
 def once(fault: Fault, at: int = 4):
-    return lambda number: fault if number == at else None
+    return lambda number, _: fault if number == at else None
 
 
 async def failed(model: FakeModel, fault: Fault, on_text=None, **script) -> BackendError:
@@ -204,7 +204,7 @@ async def test_keys(served_model: FakeModel, monkeypatch: pytest.MonkeyPatch, ca
         assert "refuses the API key" in error.message
         monkeypatch.setenv("LOCALSYNTH_API_KEY", KEY)
         async with opened(OpenAIBackend(server.url)) as backend:
-            server.script.fault = lambda _: Fault(status=500, body=json.dumps({"error": f"bad key {KEY}"}).encode())
+            server.script.fault = lambda *_: Fault(status=500, body=json.dumps({"error": f"bad key {KEY}"}).encode())
             with pytest.raises(BackendError) as caught:
                 await backend.generate(request())
             shown = [repr(backend), str(vars(backend)), repr(backend.info), str(vars(caught.value)), error.message]

@@ -6,9 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import Any
-
-import httpx
 
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.http import OVERLOADED, Http, Reply
@@ -100,10 +99,10 @@ class Asking:
         return {"model": self._info.model, "prompt": prompt, "raw": True, "stream": True, "options": options}
 
     def _check_status(self, reply: Reply) -> None:
-        if reply.status == httpx.codes.OK:
+        if reply.status == HTTPStatus.OK:
             return
         self.overloaded = reply.status in OVERLOADED
-        if reply.status == httpx.codes.NOT_FOUND:
+        if reply.status == HTTPStatus.NOT_FOUND:
             name = one_line(self._info.model, 80)
             raise BackendError(f"Ollama no longer has the model {name}", f"ollama pull {name}")
         raise self._http.failure(reply, "a completion")

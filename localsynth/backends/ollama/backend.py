@@ -6,11 +6,10 @@ import asyncio
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from http import HTTPStatus
 from pathlib import Path
 from time import monotonic
 from typing import Any
-
-import httpx
 
 from localsynth.backends.address import read_address, read_key
 from localsynth.backends.base import BackendInfo
@@ -96,7 +95,7 @@ class OllamaBackend:
             self._check_open()
             done = await asking.run(self._prompt(request))
         except BackendError as error:
-            if asking.overloaded or isinstance(error.__cause__, httpx.TimeoutException):
+            if asking.overloaded or isinstance(error.__cause__, TimeoutError):
                 self._gate.concurrency.overloaded(sent, monotonic())
             raise
         finally:
@@ -122,7 +121,7 @@ class OllamaBackend:
 
     async def _version(self, http: Http) -> str:
         reply = await http.get("/api/version")
-        if reply.status == httpx.codes.OK:
+        if reply.status == HTTPStatus.OK:
             version = as_object(reply, http.address.root).get("version")
             if isinstance(version, str):
                 return one_line(version, 40)
@@ -132,12 +131,12 @@ class OllamaBackend:
 
     async def _show(self, http: Http) -> dict[str, Any]:
         reply = await http.post("/api/show", {"model": self._model})
-        if reply.status == httpx.codes.OK:
+        if reply.status == HTTPStatus.OK:
             return as_object(reply, http.address.root)
-        if reply.status != httpx.codes.NOT_FOUND:
+        if reply.status != HTTPStatus.NOT_FOUND:
             raise http.failure(reply, "/api/show")
         tags = await http.get("/api/tags")
-        found = as_object(tags, http.address.root).get("models") if tags.status == httpx.codes.OK else None
+        found = as_object(tags, http.address.root).get("models") if tags.status == HTTPStatus.OK else None
         names = [one_line(str(one.get("name")), 60) for one in found or () if isinstance(one, dict)]
         has = f"it has: {', '.join(names[:12])}" if names else "it has none yet"
         raise ModelError(
@@ -162,7 +161,7 @@ class OllamaBackend:
             return False
         body = {"model": self._model, "prompt": mark, "raw": True, "stream": False}
         reply = await http.post("/api/generate", body | {"options": {"num_predict": 1, "temperature": 0.0, "seed": 0}})
-        if reply.status != httpx.codes.OK:
+        if reply.status != HTTPStatus.OK:
             raise http.failure(reply, f"a first completion by {one_line(self._model, 80)}")
         count = as_object(reply, http.address.root).get("prompt_eval_count")
         if not isinstance(count, int) or count > 2:

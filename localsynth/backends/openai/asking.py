@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
-
-import httpx
 
 from localsynth.backends.http import OVERLOADED, Http, Reply, as_object
 from localsynth.backends.openai.answer import Answer, parts
@@ -57,7 +56,7 @@ class Asking:
         try:
             return await self._run()
         except BackendError as error:
-            self.overloaded = self.overloaded or isinstance(error.__cause__, httpx.TimeoutException | TimeoutError)
+            self.overloaded = self.overloaded or isinstance(error.__cause__, TimeoutError)
             raise
 
     async def _run(self) -> Completion:
@@ -131,14 +130,14 @@ class Asking:
         return answer
 
     def _check_status(self, reply: Reply) -> None:
-        if reply.status == httpx.codes.OK:
+        if reply.status == HTTPStatus.OK:
             return
         http, served = self._server.http, self._server.served
         self.overloaded = reply.status in OVERLOADED
         words = http.words(reply.body)
         if reply.status in (400, 413, 422) and ("context" in words.lower() or "too long" in words.lower()):
             raise ContextOverflow(f"the server says: {words}", "ask for fewer tokens or shorten the prompt")
-        if reply.status == httpx.codes.NOT_FOUND:
+        if reply.status == HTTPStatus.NOT_FOUND:
             raise BackendError(
                 f"{http.address.root} no longer serves {served.model}: {words or 'not found'}",
                 "it was restarted with another model: start the run again with the one that it serves",
