@@ -61,6 +61,7 @@ class OllamaBackend:
         try:
             version = await self._version(self._http)
             facts = await self._show(self._http)
+            self._context = min(self._context, _trained(facts) or self._context)
             self._vocabulary = await self._read(self._http, facts)
             self._strips_bos = await self._adds_bos(self._http, self._vocabulary)
         except BaseException:
@@ -73,7 +74,7 @@ class OllamaBackend:
             version=version,
             model=self._model,
             max_concurrency=self._gate.concurrency.most,
-            context=min(self._context, _trained(facts) or self._context),
+            context=self._context,
             quantisation=one_line(level, 20) if isinstance(level, str) else None,
             template=self._vocabulary.template,
             tokens=self._vocabulary.tokens,
@@ -159,8 +160,10 @@ class OllamaBackend:
         mark = next(iter(vocabulary.tokens.control), None)
         if mark is None:
             return False
-        body = {"model": self._model, "prompt": mark, "raw": True, "stream": False}
-        reply = await http.post("/api/generate", body | {"options": {"num_predict": 1, "temperature": 0.0, "seed": 0}})
+        # The context of later requests: another one would make Ollama load the model twice.
+        options = {"num_predict": 1, "num_ctx": self._context, "temperature": 0.0, "seed": 0}
+        body = {"model": self._model, "prompt": mark, "raw": True, "stream": False, "options": options}
+        reply = await http.post("/api/generate", body)
         if reply.status != HTTPStatus.OK:
             raise http.failure(reply, f"a first completion by {one_line(self._model, 80)}")
         count = as_object(reply, http.address.root).get("prompt_eval_count")

@@ -1,0 +1,156 @@
+"""Ollama by its own interface: the contract, one BOS, and what it cannot do said instead of done wrong."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from contract import Contract, Make, Prompts, opened
+from fake_model import ANSWER, ASK, BOS, END, MODEL, FakeModel
+from fake_server import FakeServer, Fault, Script, running
+
+from localsynth.backends.gguf import read_facts
+from localsynth.backends.ollama import OllamaBackend
+from localsynth.chat import derive
+from localsynth.errors import BackendError, ContextOverflow, ModelError
+from localsynth.records import Request, Sampling
+
+
+def script(**parts: object) -> Script:
+    show = {
+        "modelfile": f"# Modelfile\nFROM /nowhere/blobs/sha256-0123\nTEMPLATE {{{{ .Prompt }}}}\nPARAMETER stop {END}",
+        "details": {"quantization_level": "Q4_K_M"},
+        "model_info": {"general.architecture": "llama", "llama.context_length": 131072},
+    }
+    return Script(**{"kind": "ollama", "show": show} | parts)
+
+
+def request(seed: int = 0, **parts) -> Request:
+    return Request(ASK, Sampling(max_tokens=100), seed, **parts)
+
+
+class TestOllama(Contract):
+    @pytest.fixture(params=[False, True], ids=["plain", "adds BOS"])
+    async def server(self, served_model: FakeModel, request: pytest.FixtureRequest) -> AsyncIterator[FakeServer]:
+        async with running(served_model, script(adds_bos=request.param)) as server:
+            yield server
+
+    @pytest.fixture
+    def backend(self, server: FakeServer) -> Make:
+        return lambda slots: OllamaBackend(server.url, MODEL, tokenizer=server.model.folder, slots=slots)
+
+    @pytest.fixture
+    def prompts(self, served_model: FakeModel) -> Prompts:
+        return Prompts(ASK, (ANSWER, ANSWER.replace("bees", "wasps")), len(served_model.encode(ASK)))
+
+    async def test_one_logprob_per_sampled_token(self, backend: Make, prompts: Prompts):
+        async with opened(backend(1)) as it:
+            assert not it.info.logprobs
+            assert (await it.generate(request(logprobs=True))).logprobs is None
+
+    async def test_the_first_token_avoids(self, backend: Make, prompts: Prompts):
+        async with opened(backend(1)) as it:
+            with pytest.raises(BackendError, match="avoid_first") as caught:
+                await it.generate(Request(ASK, Sampling(avoid_first=("#",)), 0))
+        assert caught.value.hint
+
+
+@pytest.mark.parametrize("adds", [False, True])
+async def test_exactly_one_bos_and_everything_said(served_model: FakeModel, adds: bool):
+    async with running(served_model, script(adds_bos=adds)) as server:
+        async with opened(OllamaBackend(server.url, MODEL, tokenizer=served_model.folder)) as backend:
+            prompt = derive(backend.info.template, backend.info.tokens).ask_prompt()
+            await backend.generate(Request(prompt, Sampling(0.7, 0.9, 40, 0.05, 1.1, 33), 2**32 - 1))
+            assert (backend.info.name, backend.info.quantisation) == ("ollama", "Q4_K_M")
+            assert backend.info.context == 4096
+        body = server.bodies[-1]
+        assert list(server._encode(body["prompt"])).count(0) == 1
+        assert body["prompt"].startswith(BOS) != adds
+    assert body["raw"] is True
+    assert body["options"] == {
+        "num_predict": 33, "num_ctx": 4096, "seed": 2**32 - 1, "temperature": 0.7, "top_p": 0.9, "top_k": 40,
+        "min_p": 0.05, "repeat_penalty": 1.1, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stop": [END],
+    }  # fmt: skip
+
+
+@pytest.mark.starter
+async def test_the_template_is_read_from_ollamas_own_copy(served_model: FakeModel, starter: Path):
+    facts = script()
+    facts.show = {"modelfile": f"FROM {starter}\nPARAMETER temperature 1"}
+    async with running(served_model, facts) as server:
+        backend = OllamaBackend(server.url, MODEL)
+        with pytest.raises(BackendError, match="control string"):
+            await backend.open()  # the fake does not serve the starter, and that is seen
+    assert backend._vocabulary.template == read_facts(starter).template
+    assert backend._vocabulary.tokens.end_ids
+
+
+async def test_a_model_that_is_not_there_gives_the_pull_command(served_model: FakeModel):
+    async with running(served_model, script(models=("llama3.2:3b",))) as server:
+        with pytest.raises(ModelError, match=r"it has: llama3\.2:3b") as caught:
+            await OllamaBackend(server.url, "qwen3:4b").open()
+        assert caught.value.hint == "ollama pull qwen3:4b"
+        async with opened(OllamaBackend(server.url, "llama3.2:3b", tokenizer=served_model.folder)) as backend:
+            server.script.models = ()
+            with pytest.raises(BackendError) as gone:
+                await backend.generate(request())
+            assert gone.value.hint == "ollama pull llama3.2:3b"
+
+
+async def test_no_template_to_be_found(served_model: FakeModel):
+    async with running(served_model, script()) as server:
+        with pytest.raises(ModelError, match="chat template") as caught:
+            await OllamaBackend(server.url, MODEL).open()
+    assert "tokenizer" in caught.value.hint
+
+
+async def test_another_server_is_no_ollama(served_model: FakeModel):
+    async with running(served_model) as server:
+        with pytest.raises(BackendError, match="no Ollama") as caught:
+            await OllamaBackend(server.url, MODEL).open()
+    assert "openai" in caught.value.hint
+
+
+async def test_a_raw_mode_that_is_not_raw(served_model: FakeModel):
+    async with running(served_model, script(templates=True)) as server:
+        with pytest.raises(BackendError, match="does not reach the model as it is"):
+            await OllamaBackend(server.url, MODEL, tokenizer=served_model.folder).open()
+
+
+@pytest.fixture
+async def pair(served_model: FakeModel) -> AsyncIterator[tuple[FakeServer, OllamaBackend]]:
+    async with running(served_model, script()) as server:
+        yield server, OllamaBackend(server.url, MODEL, tokenizer=served_model.folder, context=200)
+
+
+@pytest.mark.parametrize(
+    ("fault", "retryable"),
+    [
+        (Fault(status=500), True),
+        (Fault(status=503, headers=(("retry-after", "2"),)), True),
+        (Fault("cut"), True),
+        (Fault("truncated"), True),
+        (Fault(status=400), False),
+    ],
+)
+async def test_faults(pair, fault: Fault, retryable: bool):
+    server, unopened = pair
+    async with opened(unopened) as backend:
+        server.script.fault = lambda number, _: fault if number == 1 else None
+        with pytest.raises(BackendError) as caught:
+            await backend.generate(request())
+        assert caught.value.retryable == retryable
+        assert caught.value.hint
+        assert (await backend.generate(request())).text
+        assert backend._gate.concurrency.limit == (2 if fault.status == 503 else 4)
+
+
+async def test_a_prompt_that_ollama_would_cut_is_refused(pair):
+    server, unopened = pair
+    async with opened(unopened) as backend:
+        with pytest.raises(ContextOverflow) as caught:
+            await backend.generate(Request(ASK, Sampling(max_tokens=195), 0))
+        assert caught.value.hint
+        assert (await backend.generate(Request(ASK, Sampling(max_tokens=20), 0))).text
+    assert [body["options"]["num_ctx"] for body in server.bodies] == [200, 200]
