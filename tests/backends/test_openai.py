@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from fake_server import FakeServer, Script, running
 from localsynth.backends.openai import OpenAIBackend
 from localsynth.errors import BackendError
 from localsynth.records import Request, Sampling
+
+REAL = os.environ.get("LOCALSYNTH_TEST_VLLM_URL", "")
 
 
 class Served(Contract):
@@ -75,3 +78,22 @@ class TestOtherServer(Served):
 
     def tokenizer(self, server: FakeServer) -> Path | None:
         return server.model.folder
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL, reason="needs a real vLLM server that serves the starter: make test-vllm")
+class TestRealVllm(Contract):
+    """A vLLM server that serves the starter on this machine."""
+
+    cap = 12
+
+    @pytest.fixture
+    def backend(self):
+        return lambda slots: OpenAIBackend(REAL, slots=slots)
+
+    @pytest.fixture
+    def prompts(self) -> Prompts:
+        system = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
+        ask = f"{system}<|im_start|>user\n"
+        answers = [f"{ask}{text}<|im_end|>\n<|im_start|>assistant\n" for text in ("What is tea?", "Name three rivers.")]
+        return Prompts(ask, tuple(answers), 24)
