@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -52,8 +53,7 @@ def write_llama(folder: Path, *, layers: int = 2, bits: int = 0) -> Path:
     dice = np.random.default_rng(7)
 
     def random(*shape: int) -> np.ndarray:
-        # Half the precision, so that a copy in 16 bits is the same model.
-        return dice.normal(0, shape[-1] ** -0.5, shape).astype(np.float16).astype(np.float32)
+        return dice.normal(0, shape[-1] ** -0.5, shape)
 
     weights = {"model.norm.weight": np.ones(width, np.float32)}
     embedding, head = random(count, width) * 8, random(count, width) * 3
@@ -88,7 +88,8 @@ def write_llama(folder: Path, *, layers: int = 2, bits: int = 0) -> Path:
         "tie_word_embeddings": False,
         "eos_token_id": [0, 1, 2],
     }
-    arrays = {name: mx.array(array) for name, array in weights.items()}
+    # Half the precision, so that a copy in 16 bits is the same model.
+    arrays = {name: mx.array(array.astype(np.float16)).astype(mx.float32) for name, array in weights.items()}
     if bits:
         config["quantization"] = {"group_size": 32, "bits": bits}
         for name in [name for name, array in weights.items() if array.ndim == 2]:
@@ -105,3 +106,65 @@ def _bias(word: str) -> float:
         return -0.2
     text = word.replace("Ġ", " ").replace("Ċ", "\n")
     return 0.0 if text.isascii() and text.strip() and (text.isprintable() or "\n" in text) else -4.0
+
+
+def write_gguf(folder: Path, target: Path, **changes: object) -> Path:
+    """A GGUF file of a folder from `write_llama`, its coordinates turned as llama.cpp wants them."""
+    import mlx.core as mx
+
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    tokenizer = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
+    settings = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    words = sorted(tokenizer["model"]["vocab"], key=tokenizer["model"]["vocab"].__getitem__)
+    number = {name: mx.array(config[key], mx.uint32) for name, key in _GGUF_NUMBERS.items()}
+    metadata = {
+        "general.architecture": "llama",
+        "llama.attention.layer_norm_rms_epsilon": mx.array(config["rms_norm_eps"], mx.float32),
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "smollm",
+        "tokenizer.ggml.tokens": words,
+        "tokenizer.ggml.token_type": mx.array([3 if word in SPECIAL else 1 for word in words], mx.int32),
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in tokenizer["model"]["merges"]],
+        "tokenizer.ggml.bos_token_id": mx.array(0, mx.uint32),
+        "tokenizer.ggml.eos_token_id": mx.array(2, mx.uint32),
+        "tokenizer.chat_template": settings["chat_template"],
+    }
+    arrays = {}
+    for name, array in mx.load(str(folder / "model.safetensors")).items():
+        renamed = functools.reduce(lambda text, pair: text.replace(pair[1], pair[0]), _GGUF_NAMES.items(), name)
+        heads = config.get(
+            {"attn_q": "num_attention_heads", "attn_k": "num_key_value_heads"}.get(renamed.split(".")[-2])
+        )
+        rows = array.shape[0]
+        turned = array.reshape(heads, 2, rows // heads // 2, -1).swapaxes(1, 2) if heads else array
+        # GGUF files are written from memory as it lies.
+        plain = mx.contiguous(turned.reshape(array.shape))
+        arrays[renamed] = plain.astype(mx.float16) if array.ndim == 2 else plain
+    arrays |= {name: mx.zeros((4,)) for name in changes.pop("extra", ())}
+    mx.save_gguf(str(target), arrays, metadata | number | changes)
+    return target
+
+
+_GGUF_NUMBERS = {
+    "llama.embedding_length": "hidden_size",
+    "llama.block_count": "num_hidden_layers",
+    "llama.feed_forward_length": "intermediate_size",
+    "llama.attention.head_count": "num_attention_heads",
+    "llama.attention.head_count_kv": "num_key_value_heads",
+    "llama.context_length": "max_position_embeddings",
+}
+_GGUF_NAMES = {
+    "blk.": "model.layers.",
+    "attn_q.": "self_attn.q_proj.",
+    "attn_k.": "self_attn.k_proj.",
+    "attn_v.": "self_attn.v_proj.",
+    "attn_output.": "self_attn.o_proj.",
+    "ffn_gate.": "mlp.gate_proj.",
+    "ffn_up.": "mlp.up_proj.",
+    "ffn_down.": "mlp.down_proj.",
+    "attn_norm.": "input_layernorm.",
+    "ffn_norm.": "post_attention_layernorm.",
+    "token_embd.": "model.embed_tokens.",
+    "output_norm.": "model.norm.",
+    "output.": "lm_head.",
+}
