@@ -118,7 +118,7 @@ async def bare(root: str, bodies: list[bytes], flight: int) -> int:
 
 
 async def stored(backend: Backend, requests: list[Request], flight: int, folder: Path) -> int:
-    """The same through the client, every completion a row of a store. Returns the tokens."""
+    """The same through the client, streamed as a run does, every completion a row of a store. Returns the tokens."""
     plan = plan_from({"target": len(requests), "ask": {"backend": "scripted"}, "answer": {"backend": "scripted"}})
     path = folder / f"{time.time_ns()}.db"
     run = launch.create(path, plan)
@@ -128,7 +128,7 @@ async def stored(backend: Backend, requests: list[Request], flight: int, folder:
     async def work() -> None:
         nonlocal tokens
         for index, request in waiting:
-            done = await backend.generate(request)
+            done = await backend.generate(request, lambda _: None)
             tokens += done.completion_tokens
             journal.put(*rows(run, index, request, done))
 

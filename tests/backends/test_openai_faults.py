@@ -6,6 +6,7 @@ import asyncio
 import json
 import ssl
 import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,6 +211,20 @@ async def test_keys(served_model: FakeModel, monkeypatch: pytest.MonkeyPatch, ca
             shown = [repr(backend), str(vars(backend)), repr(backend.info), str(vars(caught.value)), error.message]
     assert all(KEY not in text for text in [*shown, caught.value.message, caught.value.hint, caplog.text])
     assert "bad key …" in caught.value.message
+
+
+def test_a_key_from_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LOCALSYNTH_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    code = "def get_password(service, name):\n    return {'example.org': 'from the ring'}[name] if service == 'localsynth' else 1"
+    (tmp_path / "keyring.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    assert read_key(read_address("http://example.org")) == "from the ring"
+    assert read_key(read_address("http://localhost")) is None  # a keyring that fails is no key
+    monkeypatch.setenv("LOCALSYNTH_API_KEY", "mine")
+    assert read_key(read_address("http://example.org")) == "mine"
+    sys.modules.pop("keyring")
 
 
 def test_where_keys_come_from_and_where_they_go(monkeypatch: pytest.MonkeyPatch):
