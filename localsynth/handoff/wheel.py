@@ -55,7 +55,8 @@ def constraints(extras: Iterable[str]) -> tuple[list[str], list[str]]:
 
     First what every machine can take, then what an engine such as vLLM pins by itself.
     """
-    core, extra = _needed(_NAME, {""}), _needed(_NAME, set(extras))
+    core = _needed(_NAME, {""})
+    extra = [name for name in _needed(_NAME, set(extras)) if name not in core]
     light = _closure([name for name in core if name not in _OF_ENGINES])
     light |= {name: version for name, version in _closure(extra).items() if name in extra}
     heavy = {name: pin for name, pin in _closure([*core, *extra]).items() if name not in light}
