@@ -10,8 +10,8 @@ from typing import Any
 
 from localsynth.errors import MissingPackage
 
-# The first whose batches run on streams of the thread that steps them, and whose `next` gives prompts and tokens apart.
-OLDEST = (0, 31, 3)
+# Before it, a batch lost track of which row has which processors once a row had left.
+OLDEST = (0, 32, 0)
 _INSTALL = "pip install -U 'localsynth[mlx]'"
 _WORKING_SET = 0.9  # of what Metal recommends: beyond it macOS ends processes, or itself
 

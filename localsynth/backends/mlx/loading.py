@@ -80,7 +80,7 @@ def read_config(path: Path, name: str) -> dict[str, Any]:
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} does not say what kind of model it is", "choose another model folder")
     if "model_file" in config:
-        # mlx-lm before 0.32 would run it.
+        # mlx-lm ran it without asking until lately.
         raise ModelError(f"{path.name} runs code of its own, which is never allowed", "choose another model")
     return config
 
