@@ -72,9 +72,12 @@ class Monitor:
 
     async def _mind_the_machine(self) -> None:
         """Rest until the next round; spare a low battery, and leave out of every figure what was slept through."""
+        started = self.vigil.monotonic()
         slept, counted = await self.vigil.rest(PERIOD)
+        if self._sparing and not (self.scheduler.asking or self.scheduler.answering):
+            counted = self.vigil.monotonic() - started  # nothing was under way: waiting for power is no time of the run
+        self.stats.skip(counted)
         if slept:
-            self.stats.skip(counted)
             self.say(Slept(round(slept, 1)))
         if told := await self.vigil.look():
             self.say(told)

@@ -88,9 +88,15 @@ async def test_a_low_battery_pauses_and_power_continues(laptop: Laptop) -> None:
     assert laptop.scheduler.paused
     assert laptop.said[-1] == Paused("paused at 15 % battery; it goes on when the machine is on power")
     assert "14 % battery" in laptop.monitor.progress("paused").note
+    before = laptop.stats.elapsed
+    laptop.nap = 4000.0
+    await laptop.round()
+    laptop.monitor.check_limits()
+    assert laptop.stats.elapsed < before + 60, "waiting for power does not count against the limit of minutes"
+    assert not laptop.scheduler.draining
     await laptop.round(14, draining=False)
     assert not laptop.scheduler.paused
-    assert laptop.kinds == ["KeptAwake", "Paused", "Continued"]
+    assert laptop.kinds == ["KeptAwake", "Paused", "Slept", "Continued"]
     assert laptop.said[0] == KeptAwake("")
     assert laptop.monitor.progress("running").note == ""
 
