@@ -10,7 +10,7 @@ from collections import deque
 from localsynth.errors import BackendError
 
 GAIN = 1.05  # a higher limit must bring this much more throughput to be kept
-SETTLED = 20  # windows after which a settled limit is tried again: the mix of short and long requests changes
+SETTLED = 8  # windows after which a settled limit is tried again: the mix of short and long requests changes
 
 
 class Concurrency:

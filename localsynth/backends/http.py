@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import os
 import ssl
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -51,7 +52,8 @@ class Http:
         # The system's own certificates (and SSL_CERT_FILE). Neither proxies nor .netrc: a key goes where it was meant.
         tls = ssl.create_default_context() if address.secure else True
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=30.0),
+            # vLLM closes a connection that was idle for 5 s: a request must not meet that.
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=4.0),
             headers=headers,
             timeout=aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -145,7 +147,8 @@ class Http:
                 retryable=True,
             )
         if isinstance(error, aiohttp.ClientConnectorError):
-            reason = error.os_error.strerror or why
+            number = error.os_error.errno or 0
+            reason = os.strerror(number) if number > 0 else error.os_error.strerror or why
             return BackendError(
                 f"{where} cannot be reached: {one_line(reason, 100)}",
                 "start the server, or check the host and the port",

@@ -88,6 +88,8 @@ class FakeServer:
         script = self.script
         if path == "/v1/models":
             return 200, _json({"data": [self._card(name) for name in script.models]})
+        if script.kind == "server" and path == "/api/v0/models":
+            return 200, _json({"data": [{"id": name, "loaded_context_length": 2048} for name in script.models]})
         if script.kind == "vllm" and path == "/version":
             return 200, b'{"version":"0.0-fake"}'
         if script.kind == "llama-server" and path == "/props":

@@ -79,6 +79,10 @@ class TestOtherServer(Served):
     def tokenizer(self, server: FakeServer) -> Path | None:
         return server.model.folder
 
+    async def test_the_context_that_lm_studio_tells(self, backend):
+        async with opened(backend(1)) as it:
+            assert it.info.context == 2048
+
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="needs a real vLLM server that serves the starter: make test-vllm")

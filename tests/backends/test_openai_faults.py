@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -130,15 +131,20 @@ async def test_a_server_that_restarts_with_another_model(served_model: FakeModel
     assert not caught.value.retryable
 
 
-async def test_an_unreachable_host_and_a_port_where_nobody_listens(served_model: FakeModel):
+async def test_an_unreachable_host_and_a_port_where_nobody_listens(served_model: FakeModel, monkeypatch):
     async with running(served_model) as server:
         pass
     error = await refused(OpenAIBackend(server.url))
     assert server.url in error.message
-    assert "cannot be reached" in error.message
+    assert "cannot be reached: Connection refused" in error.message
     assert "start the server" in error.hint
-    error = await refused(OpenAIBackend("http://no-such-host.invalid:8000"))
-    assert "cannot be reached" in error.message
+
+    async def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
+    error = await refused(OpenAIBackend("http://no-such-host.example:8000"))
+    assert error.message.endswith("cannot be reached: Name or service not known")
 
 
 async def test_a_port_that_speaks_something_else():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from localsynth.backends.http import Http, Reply, as_object
@@ -73,12 +74,12 @@ def _unfit(served: Served, here: int, there: int) -> BackendError | ModelError:
 async def _refused(http: Http, served: Served) -> frozenset[str]:
     """The extra parameters that a strict server refuses; BackendError when it refuses the plain request too."""
     reply = await http.post("/v1/completions", probe_body(served, _PLAIN, frozenset()))
-    if reply.status == 200:
+    if reply.status == HTTPStatus.OK:
         return frozenset()
     everything = frozenset(EXTRAS)
     if reply.status in (400, 422):
         plain = await http.post("/v1/completions", probe_body(served, _PLAIN, everything))
-        if plain.status == 200:
+        if plain.status == HTTPStatus.OK:
             single = [await _takes(http, served, everything - {name}) for name in EXTRAS]
             return frozenset(name for name, taken in zip(EXTRAS, single, strict=True) if not taken)
         reply = plain
@@ -86,7 +87,7 @@ async def _refused(http: Http, served: Served) -> frozenset[str]:
 
 
 async def _takes(http: Http, served: Served, refused: frozenset[str]) -> bool:
-    return (await http.post("/v1/completions", probe_body(served, _PLAIN, refused))).status == 200
+    return (await http.post("/v1/completions", probe_body(served, _PLAIN, refused))).status == HTTPStatus.OK
 
 
 async def _refusal(http: Http, served: Served, reply: Reply) -> BackendError | ModelError:
@@ -102,14 +103,14 @@ async def _refusal(http: Http, served: Served, reply: Reply) -> BackendError | M
 
 async def _count(http: Http, served: Served, prompt: str | list[int], refused: frozenset[str]) -> int:
     reply = await http.post("/v1/completions", probe_body(served, prompt, refused))
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "a first completion")
     return prompt_tokens(as_object(reply, http.address.root), http.address.root)
 
 
 async def _takes_ids(http: Http, served: Served, ids: list[int], refused: frozenset[str]) -> bool:
     reply = await http.post("/v1/completions", probe_body(served, ids, refused))
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         return False
     return prompt_tokens(as_object(reply, http.address.root), http.address.root) == len(ids)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,7 @@ async def look(http: Http, wanted: str, tokenizer: Path | None) -> Served:
     else:
         vllm = card.get("owned_by") == "vllm"
         version, kind = await _version(http), "vllm" if vllm else "server"
+        context = context or await _lm_studio_context(http, model)
     return Served(
         kind=kind,  # type: ignore[arg-type]
         version=version or "unknown",
@@ -62,12 +64,12 @@ async def look(http: Http, wanted: str, tokenizer: Path | None) -> Served:
 async def _models(http: Http) -> list[dict[str, Any]]:
     reply = await http.get("/v1/models")
     where = http.address.root
-    if reply.status == 404:
+    if reply.status == HTTPStatus.NOT_FOUND:
         raise BackendError(
             f"{where} is no server with the OpenAI interface: it has no /v1/models",
             'check the port; for Ollama give the plan `backend = "ollama"`',
         )
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "the list of models")
     try:
         data = as_object(reply, where).get("data")
@@ -97,7 +99,7 @@ def _choose(http: Http, cards: list[dict[str, Any]], wanted: str) -> dict[str, A
 async def _props(http: Http) -> Mapping[str, Any] | None:
     """What llama-server says about itself; None for every other server."""
     reply = await http.get("/props")
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         return None
     try:
         data = as_object(reply, http.address.root)
@@ -108,12 +110,25 @@ async def _props(http: Http) -> Mapping[str, Any] | None:
 
 async def _version(http: Http) -> str:
     reply = await http.get("/version")
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         return ""
     try:
         return _text(as_object(reply, http.address.root).get("version"))
     except BackendError:
         return ""
+
+
+async def _lm_studio_context(http: Http, model: str) -> int:
+    """The context that LM Studio loaded a model with; 0 where the server is another."""
+    reply = await http.get("/api/v0/models")
+    try:
+        data = as_object(reply, http.address.root).get("data") if reply.status == HTTPStatus.OK else None
+    except BackendError:
+        return 0
+    for card in data if isinstance(data, list) else ():
+        if isinstance(card, dict) and card.get("id") == model:
+            return _number(card.get("loaded_context_length")) or _number(card.get("max_context_length"))
+    return 0
 
 
 async def _vocabulary(
@@ -139,7 +154,7 @@ async def _vocabulary(
 
 async def _tokenize(http: Http, text: str) -> list[int]:
     reply = await http.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})
-    if reply.status != 200:
+    if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "/tokenize")
     found = as_object(reply, http.address.root).get("tokens")
     if not isinstance(found, list):
