@@ -37,7 +37,7 @@ def main(model: Path) -> int:
                 sys.stderr.buffer.write(b"".join(log.readlines()[-20:]))
                 return 1
             os.environ["LOCALSYNTH_TEST_VLLM_URL"] = f"http://127.0.0.1:{port}"
-            return tests("over a server", here, "server") or tests("over a server", CLIENT, "vllm or Vllm")
+            return tests("over a server", here, "server") or tests("over a server", CLIENT, "RealVllm")
         finally:
             os.killpg(server.pid, signal.SIGTERM)
             server.wait()

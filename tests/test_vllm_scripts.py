@@ -49,7 +49,7 @@ def test_vllm_that_is_there_stays_and_a_second_set_up_does_nothing(script: Modul
     script.found = "ModuleSpec(vllm)"
     assert script.main(python) == 0
     assert script.installed
-    assert not any("vllm" in word for words in script.installed for word in words)
+    assert not any(word.startswith("vllm") for words in script.installed for word in words)
     script.installed.clear()
     assert script.main(python) == 0
     assert script.installed == []
