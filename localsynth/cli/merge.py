@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import time
 from pathlib import Path
+from time import monotonic, sleep
 from typing import TYPE_CHECKING
 
 import click
@@ -77,26 +77,26 @@ def _watch(main: Path, folder: Path) -> MergeReport:
                     return report
         elif not now:
             say(f"waiting for the first shard in {folder}")
-        time.sleep(_EVERY)
+        sleep(_EVERY)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Changes whenever the store was written to: new rows go into the log beside it first."""
+    """Changes whenever the store was written to: new rows go into the log beside it, and reading leaves an empty one."""
     log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_mtime_ns, log.stat().st_mtime_ns if log.exists() else 0
+    return path.stat().st_mtime_ns, log.stat().st_mtime_ns if log.exists() and log.stat().st_size else 0
 
 
 class _Progress:
     """A line every few seconds, so that a long merge is seen to go on."""
 
     def __init__(self) -> None:
-        self._next = time.monotonic() + 2.0
+        self._next = monotonic() + 2.0
 
     def told(self, what: str) -> None:
         from localsynth.cli.narration import say
 
-        if time.monotonic() >= self._next:
-            self._next = time.monotonic() + 5.0
+        if monotonic() >= self._next:
+            self._next = monotonic() + 5.0
             say(what)
 
 

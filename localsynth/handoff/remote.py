@@ -45,7 +45,7 @@ def fetch(host: str, job: Job, where: str | None) -> list[Path]:
     """
     place = _place(host, job, where)
     shards = job.folder / SHARDS
-    if live := sorted(shards.glob("*-wal")):
+    if live := sorted(log for log in shards.glob("*-wal") if log.stat().st_size):
         raise DataError(f"{live[0].name} shows a run at work in {shards}", "fetch into a copy of the packed folder")
     _call(["ssh", "--", host, f"cd {place} && .venv/bin/python -m localsynth handoff snapshot ."])
     shards.mkdir(exist_ok=True)

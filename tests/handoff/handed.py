@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
+from localsynth.cli.main import main as command
 from localsynth.config import plan_data, plan_from
 from localsynth.filters.duplicates import instruction_key
+from localsynth.handoff.job import Job, read_job
 from localsynth.records import Embedding, Sample, Score, Turn, sample_id
 from localsynth.store import EventRow, InstructionKey, Row, RunRow, ShardRow, Store
 from localsynth.store.shards import create_shard
@@ -128,3 +131,13 @@ def number(index: int) -> int:
 def write_plan(path: Path, target: int = 30, seed: int = 11, more: str = "") -> Path:
     path.write_text(PLAN.format(target=target, seed=seed, more=more), encoding="utf-8")
     return path
+
+
+def packed(folder: Path, target: int, shards: int = 2) -> Job:
+    """A job on the scripted backend, packed into `folder`/job by the command."""
+    plan = write_plan(folder / "plan.toml", target=target)
+    with pytest.raises(SystemExit) as ended:
+        command(["handoff", "pack", str(plan), str(folder / "job"), "--shards", str(shards), "--store",
+                 str(folder / "none.db")])  # fmt: skip
+    assert not ended.value.code
+    return read_job(folder / "job")
