@@ -25,7 +25,8 @@ from localsynth.printable import one_line
 CONNECT = 10.0  # seconds
 SILENCE = 600.0  # seconds without a byte: a long answer that is not streamed arrives whole at its end
 WHOLE = 3600.0  # seconds for one request, however it trickles
-LARGEST = 64 << 20  # bytes of one answer; a vocabulary in JSON is the largest that is wanted
+LARGEST = 64 << 20  # bytes of a streamed answer: 100,000 tokens in parts of their own
+LARGEST_WHOLE = 16 << 20  # bytes of one that is kept whole until it is read
 LONGEST_LINE = 4 << 20  # bytes of one line of a streamed answer
 OVERLOADED = frozenset({429, 503})
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
@@ -121,7 +122,8 @@ class Http:
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise self._broken(error) from error
+            # Other errors of aiohttp than its timeouts hold the request's headers, the key among them.
+            raise self._broken(error) from (error if isinstance(error, TimeoutError) else None)
         except RuntimeError as error:
             raise BackendError("the connection was closed while a request ran", "start the run again") from error
 
@@ -183,26 +185,26 @@ def as_object(reply: Reply, where: str) -> dict[str, Any]:
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply:
-    chunks = [chunk async for chunk in _bounded(response)]
+    chunks = [chunk async for chunk in _bounded(response, LARGEST_WHOLE)]
     return Reply(response.status, response.headers, b"".join(chunks))
 
 
-async def _bounded(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+async def _bounded(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:
     if response.headers.get("content-encoding", "identity") not in ("", "identity"):
         raise BackendError("the server answers compressed although it was asked not to", "look at its settings")
     size = 0
     async for chunk in response.content.iter_any():
         size += len(chunk)
-        if size > LARGEST:
+        if size > most:
             raise BackendError(
-                f"the server's answer is larger than {LARGEST >> 20} MiB", "check that the address is a model server"
+                f"the server's answer is larger than {most >> 10} KiB", "check that the address is a model server"
             )
         yield chunk
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     rest = b""
-    async for chunk in _bounded(response):
+    async for chunk in _bounded(response, LARGEST):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.rstrip(b"\r")

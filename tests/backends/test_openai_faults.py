@@ -89,10 +89,10 @@ class TestFaults:
         assert (await failed(served_model, Fault("trickle"), listen)).retryable
 
     async def test_an_answer_without_an_end(self, served_model: FakeModel, listen, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(http, "LARGEST", 1 << 18)
+        monkeypatch.setattr(http, "LARGEST" if listen else "LARGEST_WHOLE", 1 << 18)
         error = await failed(served_model, Fault("endless"), listen)
         assert not error.retryable
-        assert "larger than" in error.message
+        assert "larger than 256 KiB" in error.message
 
     async def test_another_model_answers(self, served_model: FakeModel, listen):
         error = await failed(served_model, Fault("model"), listen)
