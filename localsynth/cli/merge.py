@@ -81,7 +81,7 @@ def _watch(main: Path, folder: Path) -> MergeReport:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Changes whenever the store was written to: new rows go into the log beside it, and reading leaves an empty one."""
+    """Changes whenever the store was written to: new rows go into the log beside it; reading leaves an empty one."""
     log = path.with_name(f"{path.name}-wal")
     return path.stat().st_mtime_ns, log.stat().st_mtime_ns if log.exists() and log.stat().st_size else 0
 
