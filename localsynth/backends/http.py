@@ -56,7 +56,6 @@ class Http:
             # vLLM closes a connection that was idle for 5 s: a request must not meet that.
             connector=aiohttp.TCPConnector(limit=0, ssl=tls, keepalive_timeout=4.0),
             headers=headers,
-            timeout=aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -118,7 +117,12 @@ class Http:
             headers = {"content-type": "application/json"}
         try:
             async with self._session.request(
-                method, self.address.root + path, data=content, headers=headers, allow_redirects=False
+                method,
+                self.address.root + path,
+                data=content,
+                headers=headers,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE),
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:

@@ -44,13 +44,16 @@ def once(fault: Fault, at: int = 4):
     return lambda number, _: fault if number == at else None
 
 
-async def failed(model: FakeModel, fault: Fault, on_text=None, **script) -> BackendError:
-    """The error that a request ends with, after which the same request succeeds."""
-    async with running(model, Script(**script)) as server, opened(OpenAIBackend(server.url, slots=2)) as backend:
+async def failed(model: FakeModel, fault: Fault, on_text=None, **limits: float) -> BackendError:
+    """The error that a request ends with under these limits, after which the same request succeeds without them."""
+    async with running(model) as server, opened(OpenAIBackend(server.url, slots=2)) as backend:
         probes = server.count
         server.script.fault = once(fault, probes)
-        with pytest.raises(BackendError) as caught:
-            await backend.generate(request(), on_text)
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in limits.items():
+                patch.setattr(http, name, value)
+            with pytest.raises(BackendError) as caught:
+                await backend.generate(request(), on_text)
         assert server.count == probes + 1  # not one more: backends never retry
         assert (await backend.generate(request(), on_text)).text
     assert caught.value.hint
@@ -78,19 +81,16 @@ class TestFaults:
     async def test_an_answer_that_ends_in_the_middle(self, served_model: FakeModel, listen, kind):
         assert (await failed(served_model, Fault(kind), listen)).retryable
 
-    async def test_silence(self, served_model: FakeModel, listen, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(http, "SILENCE", 0.2)
-        error = await failed(served_model, Fault("silence"), listen)
+    async def test_silence(self, served_model: FakeModel, listen):
+        error = await failed(served_model, Fault("silence"), listen, SILENCE=0.1)
         assert error.retryable
         assert "in time" in error.message
 
-    async def test_a_trickle(self, served_model: FakeModel, listen, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(http, "WHOLE", 0.5)
-        assert (await failed(served_model, Fault("trickle"), listen)).retryable
+    async def test_a_trickle(self, served_model: FakeModel, listen):
+        assert (await failed(served_model, Fault("trickle"), listen, WHOLE=0.1)).retryable
 
-    async def test_an_answer_without_an_end(self, served_model: FakeModel, listen, monkeypatch: pytest.MonkeyPatch):
-        monkeypatch.setattr(http, "LARGEST" if listen else "LARGEST_WHOLE", 1 << 18)
-        error = await failed(served_model, Fault("endless"), listen)
+    async def test_an_answer_without_an_end(self, served_model: FakeModel, listen):
+        error = await failed(served_model, Fault("endless"), listen, LARGEST=1 << 18, LARGEST_WHOLE=1 << 18)
         assert not error.retryable
         assert "larger than 256 KiB" in error.message
 
