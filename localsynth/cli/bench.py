@@ -22,10 +22,10 @@ _ALSO = ("answer_tokens", "question_tokens", "seed", "no_near_duplicates", "memo
 
 @click.command(params=plan_parameters(*_FLAGS, *_ALSO), short_help="Print one line on how fast a model writes here.")
 @click.option("--plan", "plan_file", type=click.Path(path_type=Path), help="A plan.toml; what is typed here wins.")
-@seconds_option(60)
+@seconds_option(120)
 @json_option
 def bench(*, plan_file: Path | None, seconds: float, as_json: bool, **typed: Any) -> int:
-    """Generate pairs for a minute, through the gate and into a temporary store, and print one line to paste.
+    """Generate pairs for two minutes, through the gate and into a temporary store, and print one line to paste.
 
     The line says machine, model, backend, slots, tokens a second, and seconds for each kept pair.
 
@@ -46,9 +46,7 @@ def bench(*, plan_file: Path | None, seconds: float, as_json: bool, **typed: Any
     if as_json:
         about = {"machine": _machine(), "model": found.model, "backend": found.backend}
         data_json(
-            about
-            | dataclasses.asdict(speed)
-            | {"seconds_per_pair": pair.seconds(speed), "assumed": pair.assumed, "slowdown": found.slowdown}
+            about | dataclasses.asdict(speed) | {"seconds_per_pair": pair.seconds(speed), "assumed": pair.assumed}
         )
     else:
         data(_line(found, speed, pair))
@@ -66,8 +64,6 @@ def _line(found: Calibration, speed: Speed, pair: PerPair) -> str:
     parts += [f"{speed.slots} slots", f"{speed.tokens_per_second:.0f} tokens/s", took]
     if pair.assumed:
         parts.append(f"assumed: {', '.join(pair.assumed)}")
-    if found.slowdown is not None:
-        parts.append(f"slowed down by {found.slowdown:.0%}")
     return " | ".join(parts)
 
 

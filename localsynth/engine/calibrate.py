@@ -94,9 +94,9 @@ class _Bench:
     tallies: list[tuple[int, float, Tally]] = field(default_factory=list)
 
     async def windows(self, chosen: Sequence[int], seconds: float) -> None:
-        """Every slot count in its turn, and the first once more."""
+        """Every slot count in its turn, and the first once more; all of the time for a single one."""
         self.seconds = seconds
-        plan = [*chosen, chosen[0]] if len(chosen) > 1 else [chosen[0]] * 2
+        plan = [*chosen, chosen[0]] if len(chosen) > 1 else list(chosen)
         shares = _SHARES if len(plan) == len(_SHARES) else [1 / len(plan)] * len(plan)
         for number, (count, share) in enumerate(zip(plan, shares, strict=True)):
             # Apart from every index of earlier windows; an imported list has only so many.
