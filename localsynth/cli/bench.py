@@ -13,7 +13,8 @@ from localsynth.cli.options import json_option
 from localsynth.cli.planning import plan_parameters, seconds_option
 
 if TYPE_CHECKING:
-    from localsynth.engine.calibrate import Calibration, Speed
+    from localsynth.engine.calibrate import Calibration
+    from localsynth.engine.metering import Speed
     from localsynth.engine.perpair import PerPair
 
 _FLAGS = ("model", "answer_model", "backend", "slots", "context", "threads", "gpu_layers", "servers", "tokenizer")

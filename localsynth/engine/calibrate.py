@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import math
 import signal
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +16,7 @@ from localsynth.config import Plan
 from localsynth.engine import launch
 from localsynth.engine.context import LiveText, Services
 from localsynth.engine.corpus import Corpus
-from localsynth.engine.metering import MeteredRoles, RoleTally, Tally
+from localsynth.engine.metering import MeteredRoles, RoleTally, Speed, Tally, by_slots, slowdown, speed_of
 from localsynth.engine.pipeline import Methods, Pipeline
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.sources import prompt_method
@@ -25,6 +24,7 @@ from localsynth.engine.stats import Stats
 from localsynth.engine.turns import Cleaner
 from localsynth.errors import BackendError
 from localsynth.events import Event, WaveDecided
+from localsynth.methods.base import ModelRole
 from localsynth.methods.responses.plain import Plain
 from localsynth.records import sample_id
 from localsynth.store.journal import Journal
@@ -34,23 +34,6 @@ _ENDLESS = 1 << 30
 _TICK, _SAY_EVERY = 0.25, 5.0
 # The first slot count comes again at the end: the same work, later. Slower then is heat, not longer texts.
 _SHARES = (0.15, 0.2, 0.5, 0.15)
-_SLOWER, _SURE = 0.1, 2.0
-_UNKNOWN_NOISE = 0.3  # of a window of a few seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Speed:
-    """Measured at one slot count. `tokens_per_second` is of all slots together while all are busy.
-
-    `noise`: its standard error, as a share. `ask_rate`, `answer_rate`: tokens a second of one slot, 0 where unknown.
-    """
-
-    slots: int
-    seconds: float
-    tokens_per_second: float
-    noise: float
-    ask_rate: float
-    answer_rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,11 +179,11 @@ def slot_counts(most: int) -> list[int]:
 
 
 def _result(bench: _Bench) -> Calibration:
-    total: dict[str, RoleTally] = {"ask": RoleTally(), "answer": RoleTally()}
+    total: dict[ModelRole, RoleTally] = {"ask": RoleTally(), "answer": RoleTally()}
     for _, _, tally in bench.tallies:
         for role, counts in tally.roles.items():
-            _add(total[role], counts)
-    speeds = tuple(_speed(slots, seconds, tally, total) for slots, seconds, tally in bench.tallies)
+            total[role].add(counts)
+    speeds = tuple(speed_of(slots, seconds, tally, total) for slots, seconds, tally in bench.tallies)
     if not any(speed.tokens_per_second for speed in speeds):
         raise BackendError("nothing was written in that time", "give it more time: --seconds 300")
     stats, infos = bench.stats, bench.roles.infos()
@@ -211,7 +194,7 @@ def _result(bench: _Bench) -> Calibration:
     return Calibration(
         model=main.model,
         backend=f"{main.name} {main.version}",
-        speeds=_pooled(speeds),
+        speeds=by_slots(speeds),
         asked=stats.tried,
         usable=stats.usable,
         decided=admitted + sum(sum(wave.rejected.values()) for wave in waves),
@@ -225,45 +208,6 @@ def _result(bench: _Bench) -> Calibration:
         seconds=sum(seconds for _, seconds, _ in bench.tallies),
         slowdown=slowdown(speeds),
     )
-
-
-def _speed(slots: int, seconds: float, tally: Tally, total: dict[str, RoleTally]) -> Speed:
-    """From one window. Seconds of slots, not of the clock: those in which a slot waited for work do not count."""
-    rates, busy, tokens = {}, 0.0, 0.0
-    for role, counts in tally.roles.items():
-        written = counts.tokens + counts.broken_off / total[role].per_token
-        rates[role] = written / counts.busy if counts.busy else 0.0
-        busy, tokens = busy + counts.busy, tokens + written
-    whole = sorted(tally.seconds)[1:-1]  # the first and the last second are not whole
-    counts_by_second = [tally.seconds[second] for second in whole]
-    noise = _UNKNOWN_NOISE
-    if len(counts_by_second) > 2 and any(counts_by_second):
-        spread = statistics.stdev(counts_by_second) / statistics.mean(counts_by_second)
-        noise = spread / math.sqrt(len(counts_by_second))
-    rate = slots * tokens / busy if busy else 0.0
-    return Speed(slots, seconds, rate, noise, rates["ask"], rates["answer"])
-
-
-def _pooled(speeds: Sequence[Speed]) -> tuple[Speed, ...]:
-    """One for each slot count: the later window of the same count is the warmer and the truer one."""
-    return tuple({speed.slots: speed for speed in speeds if speed.tokens_per_second}.values())
-
-
-def slowdown(speeds: Sequence[Speed]) -> float | None:
-    """What share of its speed the first slot count has lost when it comes again, where that is more than noise."""
-    first, last = speeds[0], speeds[-1]
-    if len(speeds) < 2 or first.slots != last.slots or not (first.tokens_per_second and last.tokens_per_second):
-        return None
-    lost = 1 - last.tokens_per_second / first.tokens_per_second
-    return lost if lost > max(_SLOWER, _SURE * math.hypot(first.noise, last.noise)) else None
-
-
-def _add(total: RoleTally, counts: RoleTally) -> None:
-    total.requests += counts.requests
-    total.tokens += counts.tokens
-    total.characters += counts.characters
-    total.broken_off += counts.broken_off
-    total.busy += counts.busy
 
 
 def _unwrap(work: asyncio.Task[None]) -> None:

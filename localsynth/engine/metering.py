@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from localsynth.backends.base import Backend, BackendInfo
@@ -12,6 +14,9 @@ from localsynth.config import Plan
 from localsynth.engine.roles import Roles
 from localsynth.methods.base import ModelRole
 from localsynth.records import Completion, Request
+
+_SLOWER, _SURE = 0.1, 2.0
+_UNKNOWN_NOISE = 0.3  # of a window of a few seconds
 
 
 @dataclass(slots=True)
@@ -23,6 +28,14 @@ class RoleTally:
     characters: int = 0
     broken_off: int = 0
     busy: float = 0.0
+
+    def add(self, other: RoleTally) -> None:
+        """Count another window in."""
+        self.requests += other.requests
+        self.tokens += other.tokens
+        self.characters += other.characters
+        self.broken_off += other.broken_off
+        self.busy += other.busy
 
     @property
     def per_token(self) -> float:
@@ -110,3 +123,49 @@ class _Metered:
         counts.characters += len(completion.text)
         tally.hear(max(0, len(completion.text) - heard))
         return completion
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Measured at one slot count. `tokens_per_second` is of all slots together while all are busy.
+
+    `noise`: its standard error, as a share. `ask_rate`, `answer_rate`: tokens a second of one slot, 0 where unknown.
+    """
+
+    slots: int
+    seconds: float
+    tokens_per_second: float
+    noise: float
+    ask_rate: float
+    answer_rate: float
+
+
+def speed_of(slots: int, seconds: float, tally: Tally, total: Mapping[ModelRole, RoleTally]) -> Speed:
+    """From one window. Seconds of slots, not of the clock: those in which a slot waited for work do not count."""
+    rates, busy, tokens = {}, 0.0, 0.0
+    for role, counts in tally.roles.items():
+        written = counts.tokens + counts.broken_off / total[role].per_token
+        rates[role] = written / counts.busy if counts.busy else 0.0
+        busy, tokens = busy + counts.busy, tokens + written
+    whole = sorted(tally.seconds)[1:-1]  # the first and the last second are not whole
+    counts_by_second = [tally.seconds[second] for second in whole]
+    noise = _UNKNOWN_NOISE
+    if len(counts_by_second) > 2 and any(counts_by_second):
+        spread = statistics.stdev(counts_by_second) / statistics.mean(counts_by_second)
+        noise = spread / math.sqrt(len(counts_by_second))
+    rate = slots * tokens / busy if busy else 0.0
+    return Speed(slots, seconds, rate, noise, rates["ask"], rates["answer"])
+
+
+def by_slots(speeds: Sequence[Speed]) -> tuple[Speed, ...]:
+    """One for each slot count: the later window of the same count is the warmer and the truer one."""
+    return tuple({speed.slots: speed for speed in speeds if speed.tokens_per_second}.values())
+
+
+def slowdown(speeds: Sequence[Speed]) -> float | None:
+    """What share of its speed the first slot count has lost when it comes again, where that is more than noise."""
+    first, last = speeds[0], speeds[-1]
+    if len(speeds) < 2 or first.slots != last.slots or not (first.tokens_per_second and last.tokens_per_second):
+        return None
+    lost = 1 - last.tokens_per_second / first.tokens_per_second
+    return lost if lost > max(_SLOWER, _SURE * math.hypot(first.noise, last.noise)) else None

@@ -6,7 +6,8 @@ import math
 from dataclasses import dataclass
 
 from localsynth.config import Plan, RolePlan
-from localsynth.engine.calibrate import Calibration, Speed
+from localsynth.engine.calibrate import Calibration
+from localsynth.engine.metering import Speed
 
 _Z = 1.645  # 90 % of a normal distribution lie within
 _FEW = 3

@@ -14,8 +14,8 @@ from localsynth.backends.scripted import Script, ScriptedBackend
 from localsynth.backends.scripted_texts import answer, question
 from localsynth.config import Plan, plan_from
 from localsynth.engine import roles
-from localsynth.engine.calibrate import Calibration, Speed, calibrate, slot_counts, slowdown
-from localsynth.engine.metering import RoleTally
+from localsynth.engine.calibrate import Calibration, calibrate, slot_counts
+from localsynth.engine.metering import RoleTally, Speed, slowdown
 from localsynth.engine.perpair import best, per_pair
 from localsynth.errors import BackendError
 
