@@ -6,8 +6,12 @@ import asyncio
 import copy
 import math
 from collections import deque
+from dataclasses import replace
+from time import monotonic
+from typing import Protocol
 
 from localsynth.errors import BackendError
+from localsynth.records import Completion
 
 GAIN = 1.05  # a higher limit must bring this much more throughput to be kept
 SETTLED = 8  # windows after which a settled limit is tried again: the mix of short and long requests changes
@@ -76,12 +80,22 @@ class Concurrency:
         self._since, self._tokens, self._done, self._queued = now, 0, 0, False
 
 
+class Asking(Protocol):
+    """One request to a server. After a BackendError `overloaded` says whether the server had too much to do."""
+
+    @property
+    def overloaded(self) -> bool: ...
+
+    async def run(self) -> Completion: ...
+
+
 class Gate:
-    """Lets as many requests through at once as the limit says, in order of arrival."""
+    """Lets as many requests through at once as the limit says, in order of arrival, and learns from each."""
 
     def __init__(self, concurrency: Concurrency) -> None:
         self.concurrency = concurrency
         self.inside = 0
+        self._closed: BackendError | None = None
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -89,8 +103,27 @@ class Gate:
         """Whether a request waits for its place."""
         return bool(self._waiting)
 
+    async def ask(self, asking: Asking) -> Completion:
+        """Run a request when there is a place for it; its duration includes the wait. BackendError."""
+        arrived = monotonic()
+        await self.enter()
+        sent = monotonic()
+        try:
+            done = await asking.run()
+        except BackendError:
+            if asking.overloaded:
+                self.concurrency.overloaded(sent, monotonic())
+            raise
+        finally:
+            self.leave()
+        now = monotonic()
+        self.concurrency.finished(done.completion_tokens, sent, now, queued=self.queued)
+        return replace(done, duration=now - arrived)
+
     async def enter(self) -> None:
-        """Wait for a place; a cancelled wait leaves nothing behind."""
+        """Wait for a place; a cancelled wait leaves nothing behind. BackendError once the gate is closed."""
+        if self._closed is not None:
+            raise copy.copy(self._closed)
         if self.inside < self.concurrency.limit and not self._waiting:
             self.inside += 1
             return
@@ -105,8 +138,9 @@ class Gate:
                 self._waiting.remove(turn)
             raise
 
-    def close(self, error: BackendError) -> None:
-        """Whoever waits is told."""
+    def close(self) -> None:
+        """Whoever waits, or comes later, is told."""
+        self._closed = error = BackendError("the backend is closed", "start the run again")
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import codecs
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 
 class TextStream:
@@ -66,3 +67,14 @@ class TextStream:
             if any(stop.startswith(end) for stop in self._stops):
                 return length
         return 0
+
+
+def tell(listener: Callable[[str], None] | None, text: str) -> None:
+    """Give new text to a listener, on the event loop's thread; one that fails is reported there and ends nothing."""
+    if not text or listener is None:
+        return
+    try:
+        listener(text)
+    except Exception as error:
+        context = {"message": "on_text failed", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(context)

@@ -6,6 +6,8 @@ import asyncio
 import heapq
 import itertools
 
+import pytest
+
 from localsynth.backends.concurrency import Concurrency, Gate
 from localsynth.errors import BackendError
 
@@ -113,8 +115,10 @@ async def test_a_closed_gate_tells_all_that_wait():
     await gate.enter()
     waiting = [asyncio.create_task(gate.enter()) for _ in range(3)]
     await asyncio.sleep(0)
-    gate.close(BackendError("the backend is closed", "start again"))
+    gate.close()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert all(isinstance(one, BackendError) for one in results)
     gate.leave()
     assert (gate.inside, gate.queued) == (0, False)
+    with pytest.raises(BackendError):
+        await gate.enter()

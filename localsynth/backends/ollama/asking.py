@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import aclosing
@@ -11,7 +10,7 @@ from typing import Any
 
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.http import OVERLOADED, Http, Reply
-from localsynth.backends.textstop import TextStream
+from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
 from localsynth.printable import one_line
 from localsynth.records import Completion, Request
@@ -23,14 +22,24 @@ _HINT = "look at the log of `ollama serve`"
 class Asking:
     """One raw completion; always streamed, so that a stop text is found here and can be named."""
 
-    def __init__(self, http: Http, info: BackendInfo, request: Request, on_text: Callable[[str], None] | None) -> None:
-        self._http, self._info, self._request, self._on_text = http, info, request, on_text
+    def __init__(
+        self, http: Http, info: BackendInfo, request: Request, prompt: str, on_text: Callable[[str], None] | None
+    ) -> None:
+        """`prompt`: the request's, as Ollama is to be given it."""
+        self._http, self._info, self._request, self._prompt, self._on_text = http, info, request, prompt, on_text
         self.overloaded = False
 
-    async def run(self, prompt: str) -> Completion:
+    async def run(self) -> Completion:
         """The completion; its duration is 0. BackendError."""
+        try:
+            return await self._run()
+        except BackendError as error:
+            self.overloaded = self.overloaded or isinstance(error.__cause__, TimeoutError)
+            raise
+
+    async def _run(self) -> Completion:
         stream, pieces, end = TextStream(self._request.stop), 0, None
-        async with self._http.stream(_PATH, self._body(prompt)) as (reply, lines):
+        async with self._http.stream(_PATH, self._body(self._prompt)) as (reply, lines):
             self._check_status(reply)
             async with aclosing(_parts(lines)) as answered:
                 async for part in answered:
@@ -108,13 +117,7 @@ class Asking:
         raise self._http.failure(reply, "a completion")
 
     def _say(self, text: str) -> None:
-        if not text or self._on_text is None:
-            return
-        try:
-            self._on_text(text)
-        except Exception as error:
-            context = {"message": "on_text failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+        tell(self._on_text, text)
 
 
 async def _parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 from localsynth.backends.address import read_address, read_key
@@ -43,7 +41,6 @@ class OllamaBackend:
         self._vocabulary: Vocabulary | None = None
         self._strips_bos = False
         self._gate = Gate(Concurrency(slots or MOST, slots or MOST))
-        self._closed = False
 
     @property
     def info(self) -> BackendInfo:
@@ -86,35 +83,14 @@ class OllamaBackend:
         info, http, vocabulary = self.info, self._http, self._vocabulary
         assert http is not None
         assert vocabulary is not None
-        self._check_open()
-        started = monotonic()
         _check(request, info, vocabulary)
-        await self._gate.enter()
-        sent = monotonic()
-        asking = Asking(http, info, request, on_text)
-        try:
-            self._check_open()
-            done = await asking.run(self._prompt(request))
-        except BackendError as error:
-            if asking.overloaded or isinstance(error.__cause__, TimeoutError):
-                self._gate.concurrency.overloaded(sent, monotonic())
-            raise
-        finally:
-            self._gate.leave()
-        now = monotonic()
-        self._gate.concurrency.finished(done.completion_tokens, sent, now, queued=self._gate.queued)
-        return replace(done, duration=now - started)
+        return await self._gate.ask(Asking(http, info, request, self._prompt(request), on_text))
 
     async def aclose(self) -> None:
         """Close all connections; what still waits fails."""
-        self._closed = True
-        self._gate.close(_closed())
+        self._gate.close()
         if self._http is not None:
             await self._http.aclose()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise _closed()
 
     def _prompt(self, request: Request) -> str:
         bos = self.info.tokens.bos
@@ -196,7 +172,3 @@ def _trained(facts: Mapping[str, Any]) -> int:
         return 0
     found = values.get(f"{values.get('general.architecture')}.context_length")
     return found if isinstance(found, int) and found > 0 else 0
-
-
-def _closed() -> BackendError:
-    return BackendError("the backend is closed", "start the run again")

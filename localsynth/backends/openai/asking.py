@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from localsynth.backends.openai.answer import Answer, parts
 from localsynth.backends.openai.body import PENALTIES, completion_body
 from localsynth.backends.openai.probe import Manners
 from localsynth.backends.openai.served import Served
-from localsynth.backends.textstop import TextStream
+from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
 from localsynth.printable import one_line
 from localsynth.records import Completion, FinishReason, Request
@@ -223,13 +222,7 @@ class Asking:
         return tokens.control.get(tokens.eos, self._stop_ids[0] if self._stop_ids else None)
 
     def _say(self, text: str) -> None:
-        if not text or self._on_text is None:
-            return
-        try:
-            self._on_text(text)
-        except Exception as error:
-            context = {"message": "on_text failed", "exception": error}
-            asyncio.get_running_loop().call_exception_handler(context)
+        tell(self._on_text, text)
 
 
 def _tokens(answer: Answer) -> int:

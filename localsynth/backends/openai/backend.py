@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
-from time import monotonic
 
 from localsynth.backends.address import read_address, read_key
 from localsynth.backends.base import BackendInfo
@@ -35,7 +33,6 @@ class OpenAIBackend:
         self._info: BackendInfo | None = None
         self._server: Server | None = None
         self._gate: Gate | None = None
-        self._closed = False
 
     @property
     def info(self) -> BackendInfo:
@@ -78,37 +75,11 @@ class OpenAIBackend:
         fit."""
         if self._server is None or self._gate is None:
             raise BackendError("the backend is not open", "await open() first")
-        self._check_open()
-        started = monotonic()
-        asking = Asking(self._server, request, on_text)
-        gate, concurrency = self._gate, self._gate.concurrency
-        await gate.enter()
-        sent = monotonic()
-        try:
-            self._check_open()
-            done = await asking.run()
-        except BackendError:
-            if asking.overloaded:
-                concurrency.overloaded(sent, monotonic())
-            raise
-        finally:
-            gate.leave()
-        now = monotonic()
-        concurrency.finished(done.completion_tokens, sent, now, queued=gate.queued)
-        return replace(done, duration=now - started)
+        return await self._gate.ask(Asking(self._server, request, on_text))
 
     async def aclose(self) -> None:
         """Close all connections; what still waits fails."""
-        self._closed = True
         if self._gate is not None:
-            self._gate.close(_closed())
+            self._gate.close()
         if self._server is not None:
             await self._server.http.aclose()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise _closed()
-
-
-def _closed() -> BackendError:
-    return BackendError("the backend is closed", "start the run again")
