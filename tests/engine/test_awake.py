@@ -262,3 +262,8 @@ async def test_the_watch_lets_the_machine_sleep_again_when_it_ends(tmp_path: Pat
     await asyncio.wait([watching])
     assert stopped == [laptop.vigil.keep]
     laptop.journal.close()
+
+
+def test_a_mac_is_kept_awake_for_as_long_as_our_process_lives(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(awake.sys, "platform", "darwin")
+    assert KeepAwake()._command == ["caffeinate", "-i", "-w", str(os.getpid())]
