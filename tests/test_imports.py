@@ -23,7 +23,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "mlx": ("backends.mlx.",),
     "mlx_lm": ("backends.mlx.",),
     "vllm": ("backends.vllm.",),
-    "ray": (),
+    "ray": ("handoff.cluster.",),
     "huggingface_hub": ("catalog.pulling", "importing.hub"),
     "datasets": (),
     "pyarrow": ("export.parquet", "importing.reader"),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from localsynth.cli.cluster import cluster
 from localsynth.cli.options import json_option, store_option
 
 if TYPE_CHECKING:
@@ -128,6 +129,9 @@ def take_snapshots(folder: Path) -> int:
     for path in remote.take_snapshots(read_job(folder.expanduser().absolute())):
         data(str(path))
     return 0
+
+
+handoff.add_command(cluster)
 
 
 def _homes(plan: Plan) -> dict[str, HomeModel]:

@@ -13,7 +13,9 @@ from localsynth.cli.panel import status_line
 from localsynth.cli.plan_flags import role_table
 from localsynth.config import SERVED, Plan, plan_data, plan_from
 from localsynth.engine import runner
+from localsynth.engine.corpus import SharedKeys
 from localsynth.errors import DataError, ModelError, NotFound, StoreError
+from localsynth.events import Progress
 from localsynth.handoff.job import Job, parse_shard, read_job
 from localsynth.store.encode import now
 from localsynth.store.queries import Reader
@@ -26,16 +28,24 @@ def run_shard(folder: Path, shard: str, out: Path | None, typed: Mapping[str, An
     """Carry the shard out with the models and the machine that were typed; its exit code."""
     job = read_job(folder)
     number = parse_shard(shard, job.shards)
-    plan = _here(job, job.shard_plan(number), typed)
-    store = job.shard_store(number, out)
-    _prepare(job, number, plan, store)
 
-    def narrate(row: RunRow, progress: Any) -> None:
+    def narrate(row: RunRow, progress: Progress) -> None:
         say(f"shard {number}/{job.shards}: {status_line(row, progress)}")
 
-    state, reason = runner.run(store, job.id, narrate, runner.Shard(job.known, say))
+    state, reason = carry_out(job, number, typed, narrate, out=out)
     say(f"shard {number}/{job.shards} {state}{': ' + reason if reason else ''}")
     return Exit.OK if state == "finished" else Exit.INCOMPLETE
+
+
+def carry_out(
+    job: Job, shard: int, typed: Mapping[str, Any], narrate: runner.Narrator, *, shared: SharedKeys | None = None,
+    out: Path | None = None,
+) -> tuple[str, str]:  # fmt: skip
+    """Carry a shard out in this process; its state at the end, and why it is not finished. `shared`: keys of others."""
+    plan = _here(job, job.shard_plan(shard), typed)
+    store = job.shard_store(shard, out)
+    _prepare(job, shard, plan, store)
+    return runner.run(store, job.id, narrate, runner.Shard(job.known, say, shared))
 
 
 def fetch_models(job: Job, backend: str) -> None:
@@ -68,7 +78,7 @@ def _here(job: Job, plan: Plan, typed: Mapping[str, Any]) -> Plan:
         if home and given.get("backend") == "vllm":
             role["model"] = _for_vllm(home, role["model"])
         table[name] = role_table({**given, **named}, role)
-    table["machine"] |= {key: given[key] for key in ("slots", "tensor_parallel") if key in given}
+    table["machine"] |= {key: given[key] for key in ("slots", "tensor_parallel", "threads") if key in given}
     return plan_from(table)
 
 

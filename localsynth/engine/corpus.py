@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 
 _FIELD = "instruction"
 _UNSIGNED = (1 << 64) - 1
+
+
+class SharedKeys(Protocol):
+    """What shards of one job, at work at the same time, tell each other."""
+
+    def claim(self, samples: Sequence[int], texts: Sequence[str]) -> list[Finding | None]:
+        """For each instruction, the finding where another shard was first to admit it; else it is now this one's."""
+        ...
 
 
 @dataclass(slots=True)
@@ -57,12 +65,15 @@ class Decision:
 class Corpus:
     """Exact and near duplicates against everything that this store admitted, and `known`, another store, with it.
 
-    One thread at a time.
+    One thread at a time. `shared` is asked last, about what passed here.
 
     The encoder is loaded at the first decision, while the model writes on.
     """
 
-    def __init__(self, store: Path, gate: GatePlan, known: Path | None = None) -> None:
+    def __init__(
+        self, store: Path, gate: GatePlan, known: Path | None = None, shared: SharedKeys | None = None
+    ) -> None:
+        self._shared = shared
         self._stores, self._gate = {store: "", **({known: " at home"} if known else {})}, gate
         self._keys: dict[int, int] | None = None
         self._names: dict[int, tuple[int, str]] = {}
@@ -83,6 +94,11 @@ class Corpus:
             judged = self._near.admit([ids[row] for row in fresh], [texts[row] for row in fresh])
             for row, found in zip(fresh, judged, strict=True):
                 _add(decisions[row], ids[row], texts[row], found)
+        passed = [row for row, decision in enumerate(decisions) if decision.passed]
+        if self._shared is not None and self._gate.exact_duplicates and passed:
+            claimed = self._shared.claim([ids[row] for row in passed], [texts[row] for row in passed])
+            for row, finding in zip(passed, claimed, strict=True):
+                decisions[row].findings += [finding] if finding else []
         return decisions
 
     def _open(self) -> dict[int, int]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from localsynth.config import Plan, plan_from
 from localsynth.engine.agreement import check_agreement
 from localsynth.engine.context import LiveText, Services
-from localsynth.engine.corpus import Corpus
+from localsynth.engine.corpus import Corpus, SharedKeys
 from localsynth.engine.launch import newest, refuse_handed
 from localsynth.engine.lock import hold, presence
 from localsynth.engine.monitor import STOPPED, Monitor
@@ -40,10 +40,12 @@ _WHOLE = ShardRow("", 1, 1, "", 0, 0)  # a run that is not shared asks every ind
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """What a shard of a packed job has beside its store: what is known elsewhere, and who hears of other models."""
+    """What a shard of a packed job has beside its store: what is known elsewhere, who hears of other models, and the
+    keys that it shares with shards that run now, where it does."""
 
     known: Path | None
     notice: Callable[[str], None]
+    shared: SharedKeys | None = None
 
 
 def run(
@@ -140,7 +142,7 @@ class _Runner:
             run=self._run,
             services=services,
             methods=Methods(prompt_method(plan), Plain()),
-            corpus=Corpus(self._store, plan.gate, self._shard.known if self._shard else None),
+            corpus=self._corpus(plan),
             cleaner=Cleaner(roles.control_strings(), plan.language),
             journal=self._journal,
             say=self._say,
@@ -176,6 +178,11 @@ class _Runner:
         )
         scheduler.admitting = monitor.check_limits
         return await self._watch(work, monitor, scheduler)
+
+    def _corpus(self, plan: Plan) -> Corpus:
+        if self._shard is None:
+            return Corpus(self._store, plan.gate)
+        return Corpus(self._store, plan.gate, self._shard.known, self._shard.shared)
 
     async def _watch(self, work: asyncio.Task[None], monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
         self._on_signal = lambda: monitor.obey("cancel" if scheduler.draining else "drain")
