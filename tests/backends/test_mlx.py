@@ -16,7 +16,7 @@ from tiny_models import write_llama
 pytest.importorskip("mlx_lm", reason="mlx-lm is not installed: it is for Apple silicon and for Linux on x86-64")
 
 from localsynth.backends.mlx import MlxBackend, MlxSettings, library, loading
-from localsynth.backends.mlx.decoder import MlxDecoder
+from localsynth.backends.mlx.decoder import MlxDecoder, make_generator
 from localsynth.backends.tokenizer import read_tokenizer
 from localsynth.chat import derive
 from localsynth.errors import BackendError, LocalsynthError, MissingPackage, ModelError
@@ -306,6 +306,27 @@ async def test_a_model_whose_cache_cannot_be_batched_is_refused(folder: Path, mo
     monkeypatch.setattr("mlx_lm.models.cache.make_prompt_cache", lambda _: [object()])
     with pytest.raises(ModelError, match="in batches: object"):
         await small(folder, 1).open()
+
+
+def test_no_memory_is_pinned(monkeypatch: pytest.MonkeyPatch):
+    limits: list[int] = []
+    mx = library.core()
+    monkeypatch.setattr(library, "on_cpu", lambda: False)
+    monkeypatch.setattr(mx, "set_wired_limit", lambda limit: (limits.append(limit), 0)[1])
+    monkeypatch.setattr("mlx_lm.generate.maybe_set_recommended_wired_limit", lambda: mx.set_wired_limit(11 * 10**9))
+    generator = make_generator(None, 2)
+    assert limits == [11 * 10**9, 0]
+    generator.close()
+    assert limits[-1] == 0
+
+
+def test_the_device_says_how_much_may_be_used(monkeypatch: pytest.MonkeyPatch):
+    air = {"memory_size": 17 * 10**9, "max_recommended_working_set_size": 11 * 10**9}
+    assert 0 < library.usable_memory(0.5) < library.usable_memory(0.9)
+    monkeypatch.setattr(library, "on_cpu", lambda: False)
+    monkeypatch.setattr(library.core(), "device_info", lambda: air)
+    assert library.usable_memory(0.5) == int(8.5 * 10**9)
+    assert library.usable_memory(0.9) == int(9.9 * 10**9)  # what Metal recommends is the bound
 
 
 def test_an_old_version_is_refused_with_what_to_type(monkeypatch: pytest.MonkeyPatch):
