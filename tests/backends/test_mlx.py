@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 import shutil
@@ -313,7 +314,9 @@ def test_no_memory_is_pinned(monkeypatch: pytest.MonkeyPatch):
     mx = library.core()
     monkeypatch.setattr(library, "on_cpu", lambda: False)
     monkeypatch.setattr(mx, "set_wired_limit", lambda limit: (limits.append(limit), 0)[1])
-    monkeypatch.setattr("mlx_lm.generate.maybe_set_recommended_wired_limit", lambda: mx.set_wired_limit(11 * 10**9))
+    # The package has a function of the module's name.
+    batching = importlib.import_module("mlx_lm.generate")
+    monkeypatch.setattr(batching, "maybe_set_recommended_wired_limit", lambda: mx.set_wired_limit(11 * 10**9))
     generator = make_generator(None, 2)
     assert limits == [11 * 10**9, 0]
     generator.close()
