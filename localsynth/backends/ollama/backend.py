@@ -34,7 +34,7 @@ class OllamaBackend:
     def __init__(
         self, url: str, model: str, *, tokenizer: Path | None = None, slots: int = 0, context: int = 0
     ) -> None:
-        self._url, self._model, self._tokenizer, self._slots = url, model, tokenizer, slots
+        self._url, self._model, self._tokenizer = url, model, tokenizer
         self._context = context or CONTEXT
         self._info: BackendInfo | None = None
         self._http: Http | None = None
