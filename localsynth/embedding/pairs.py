@@ -20,7 +20,7 @@ _FIT_ROWS: Final = 8192
 _KEPT_VARIANCE: Final = 0.6
 _FEWEST_DIRECTIONS, _MOST_DIRECTIONS = 32, 192
 _ROUNDING: Final = 0.004  # of a squared distance, from vectors stored as half floats
-_ROWS_PER_CELL: Final = 2048
+_ROWS_PER_CELL: Final = 512
 _MOST_CELLS: Final = 512
 _BLOCK: Final = 4096
 
@@ -28,7 +28,7 @@ _BLOCK: Final = 4096
 class NearPairs:
     """Takes in rows, then gives every pair that may have a cosine of `floor` or more; the caller looks at them closely.
 
-    Holds about 150 to 400 bytes a row. `new` rows are compared with all, others only with new ones; rows of the same
+    Holds about 300 to 1,000 bytes a row. `new` rows are compared with all, others only with new ones; rows of the same
     `part` are not compared.
     """
 
@@ -59,15 +59,22 @@ class NearPairs:
         short = np.concatenate(self._short)
         self._short.clear()
         cells, home, bound = self._cells(short)
+        # Rows of one cell side by side: each look at a cell is then a slice.
         order = np.argsort(home, kind="stable")
-        ends = np.searchsorted(home[order], np.arange(len(cells) + 1))
+        ends = np.searchsorted(home[order], np.arange(len(cells) + 1)).tolist()
+        short, bound, new, part = short[order], bound[order], new[order], part[order]
         for one in range(len(cells)):
             for other in range(one, len(cells)):
-                first, second = order[ends[one] : ends[one + 1]], order[ends[other] : ends[other + 1]]
-                if one != other:
-                    first, second = first[_bit(bound, first, other)], second[_bit(bound, second, one)]
+                first = _facing(bound, ends[one], ends[one + 1], other if other != one else None)
+                second = _facing(bound, ends[other], ends[other + 1], one) if other != one else first
                 if len(first) and len(second) and (new[first].any() or new[second].any()):
-                    yield from self._compare(short, first, second, new, part)
+                    for left, right in self._compare(short, first, second):
+                        wanted = (part[left] != part[right]) & (new[left] | new[right])
+                        if first is second:
+                            wanted &= left < right
+                        if wanted.any():
+                            pair = order[left[wanted]], order[right[wanted]]
+                            yield np.minimum(*pair), np.maximum(*pair)
 
     def _fit(self) -> None:
         """Choose the directions from the first rows; which ones only decides how fast this is."""
@@ -111,23 +118,16 @@ class NearPairs:
             bound[rows] = np.packbits(away <= self._reach, axis=1)
         return centres, home, bound
 
-    def _compare(
-        self, short: NDArray[np.float16], first: Rows, second: Rows, new: NDArray[np.bool_], part: Rows
-    ) -> Iterator[tuple[Rows, Rows]]:
+    def _compare(self, short: NDArray[np.float16], first: Rows, second: Rows) -> Iterator[tuple[Rows, Rows]]:
+        """The rows of both that are within reach of each other."""
         # One product gives the squared distance: [a, -|a|^2/2, 1] . [b, 1, -|b|^2/2] = -|a - b|^2 / 2.
-        limit = -self._reach**2 / 2
+        limit = -(self._reach**2) / 2
         for at in range(0, len(second), _BLOCK):
-            right = _extended(short[second[at : at + _BLOCK]], swap=True)
+            right = _extended(short[second[at : at + _BLOCK]], swap=True).T
             for start in range(0, len(first), _BLOCK):
                 left = _extended(short[first[start : start + _BLOCK]], swap=False)
-                near = np.flatnonzero((left @ right.T).ravel() >= limit)
-                one, other = first[start + near // len(right)], second[at + near % len(right)]
-                wanted = (part[one] != part[other]) & (new[one] | new[other])
-                if first is second or np.array_equal(first, second):
-                    wanted &= one < other
-                if wanted.any():
-                    one, other = one[wanted], other[wanted]
-                    yield np.minimum(one, other), np.maximum(one, other)
+                near = np.flatnonzero((left @ right).ravel() >= limit)
+                yield first[start + near // right.shape[1]], second[at + near % right.shape[1]]
 
 
 def _extended(rows: NDArray[np.float16], *, swap: bool) -> Vectors:
@@ -137,8 +137,11 @@ def _extended(rows: NDArray[np.float16], *, swap: bool) -> Vectors:
     return np.column_stack([wide, ones, half] if swap else [wide, half, ones])
 
 
-def _bit(bound: NDArray[np.uint8], rows: Rows, cell: int) -> NDArray[np.bool_]:
-    return np.asarray(bound[rows, cell >> 3] >> (7 - (cell & 7)) & 1, bool)
+def _facing(bound: NDArray[np.uint8], start: int, end: int, cell: int | None) -> Rows:
+    """The rows from `start` to `end` that may be near one of `cell`; all of them for None."""
+    if cell is None:
+        return np.arange(start, end)
+    return start + np.flatnonzero(bound[start:end, cell >> 3] & (128 >> (cell & 7)))
 
 
 def _centres(short: NDArray[np.float16], count: int) -> Vectors:

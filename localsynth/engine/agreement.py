@@ -25,7 +25,7 @@ def check_agreement(expected: Mapping[str, Any], plan: Plan, roles: Roles, say: 
         for known in home["formats"]:
             number = known["system"]
             system = None if number is None else plan.systems[number].text or None
-            found = differing(known["parts"], roles.format(name, system))  # type: ignore[arg-type]
+            found = differing(known["parts"], roles.format(name, system), info.tokens)  # type: ignore[arg-type]
             if found:
                 raise TemplateRefused(
                     f"the {name} model {info.model} does not write its turns as at home: {found[0][:_SHOWN]}",

@@ -75,7 +75,7 @@ def describe_home(home: HomeModel, plan: Plan, server: ResolvedModel | None) -> 
 
     TemplateRefused when the two do not write the same turns.
     """
-    formats = [{"system": number, "parts": parts(fmt)} for number, fmt in _formats(home, plan).items()]
+    formats = [{"system": number, "parts": parts(fmt, home.tokens)} for number, fmt in _formats(home, plan).items()]
     found: dict[str, Any] = {
         "model": home.model or home.file,
         "backend": home.backend,
@@ -91,7 +91,7 @@ def describe_home(home: HomeModel, plan: Plan, server: ResolvedModel | None) -> 
         other = from_files(server)
         for number, fmt in _formats(other, plan).items():
             known = next(entry for entry in formats if entry["system"] == number)
-            if wrong := differing(known["parts"], fmt):  # type: ignore[arg-type]
+            if wrong := differing(known["parts"], fmt, other.tokens):  # type: ignore[arg-type]
                 raise TemplateRefused(
                     f"{server.path.name} does not write its turns as {home.model or home.file}: {wrong[0][:200]}",
                     "choose files of the same model for both machines",
