@@ -25,7 +25,9 @@ import numpy as np
 from localsynth.backends.scripted_texts import answer, question
 from localsynth.embedding.index import NearestIndex
 from localsynth.export.split import Clusters
-from localsynth.filters.duplicates import instruction_key
+from localsynth.filters.duplicates import instruction_key, normalise
+from localsynth.handoff.cluster.index import Entry, KeyIndex
+from localsynth.handoff.cluster.minhash import band_keys, shingles
 from localsynth.records import Embedding, Neighbour, Sample, Sampling, Score, Turn
 from localsynth.store import InstructionKey, Reader, Store
 from localsynth.store.store import Row
@@ -114,6 +116,19 @@ def clusters(count: int) -> Clusters:
     return made
 
 
+def claim(count: int) -> tuple[float, float]:
+    """Bytes a row of the keys that a cluster's shards share, and seconds to make and claim them."""
+    dice, made = Random(1), KeyIndex(0.85)
+    words = ["".join(dice.choices("abdeiklmnoprstu", k=dice.randrange(3, 9))) for _ in range(5000)]
+    started = time.perf_counter()
+    for number in range(count):
+        text = normalise(" ".join(dice.choices(words, k=20)))  # no two are alike: each is taken in
+        bands = band_keys(shingles(text)).astype("<u8").tobytes()
+        key = instruction_key(text).to_bytes(8, "little", signed=True)
+        made.claim([Entry((1 << 58) + (number << 4), text, key + bands)])
+    return made.nbytes / count, (time.perf_counter() - started) / count
+
+
 def unit(count: int) -> np.ndarray:
     made = np.random.default_rng(1).standard_normal((count, DIM)).astype(np.float32)
     return made / np.linalg.norm(made, axis=1, keepdims=True)
@@ -159,6 +174,9 @@ def main() -> None:
     ):
         each = weigh(make, million if make is not index else 409_600)
         show(f"memory: {name}", each, "bytes", each * pairs / 1e9, "GB")
+    each, seconds = claim(count)
+    show("memory: keys that a cluster's shards share", each, "bytes", each * pairs / 1e9, "GB")
+    show("make and claim those keys", 1e6 * seconds, "us", seconds * pairs / 3600, "h")
     known = index(409_600)
     known.nearest(vectors[:320])
     each = timed(lambda: known.nearest(vectors[:1024])) / 1024 / len(known)
