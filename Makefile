@@ -6,15 +6,17 @@ STORE = demo.db
 PAIRS = demo.jsonl
 WORKERS = 2
 VLLM_PYTHON = .venv-vllm/bin/python
+RAY_PYTHON = .venv-ray/bin/python
 
 USABLE = import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 
-.PHONY: help demo test test-vllm check lint setup setup-dev clean
+.PHONY: help demo test test-vllm test-ray check lint setup setup-dev clean
 
 help:
 	@echo 'make demo    set up, write 20 instruction-response pairs into $(STORE) and export them to $(PAIRS)'
 	@echo 'make test    set up, run all tests'
 	@echo 'make test-vllm  run what needs a real vLLM, in an environment of its own (VLLM_PYTHON=... names another)'
+	@echo 'make test-ray   run a packed job on a local Ray cluster and kill a worker of it (RAY_PYTHON=... names another)'
 	@echo 'make check   set up, lint, types, import contracts, all tests'
 	@echo 'make clean   remove $(VENV) and what the tools cached'
 
@@ -28,6 +30,16 @@ test: setup-dev
 test-vllm: $(PY)
 	@$(PY) scripts/vllm_env.py $(VLLM_PYTHON)
 	@$(VLLM_PYTHON) scripts/vllm_tests.py $(dir $(VLLM_PYTHON))../starter
+
+test-ray: setup-dev $(RAY_PYTHON)
+	@$(RAY_PYTHON) -m pytest -q -p no:cacheprovider --durations 5 tests/handoff/test_cluster_ray.py
+
+# Beside $(VENV), whose packages it sees: Ray is large, and only this needs it.
+$(RAY_PYTHON):
+	@$(PY) -m venv $(dir $(RAY_PYTHON))..
+	@$(PY) -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
+	  > "$$($(RAY_PYTHON) -c 'import site; print(site.getsitepackages()[0])')/localsynth-venv.pth"
+	@$(RAY_PYTHON) -m pip install --quiet --disable-pip-version-check 'ray>=2.50,<3' || { rm -f $(RAY_PYTHON); exit 1; }
 
 check: lint
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile
@@ -59,4 +71,4 @@ $(PY):
 	exit 1
 
 clean:
-	rm -rf $(VENV) .venv-vllm .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build
+	rm -rf $(VENV) .venv-vllm .venv-ray .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis dist build

@@ -54,7 +54,10 @@ def test_band_keys_are_made_of_the_set_alone(text: str):
 
 
 def test_keys_are_the_same_on_every_machine():
-    assert [hex(key) for key in band_keys(shingles("what is a group?"))[:2].tolist()] == ["0x914f4a9bc2834bec", "0x70e54ceafde11a99"]
+    assert [hex(key) for key in band_keys(shingles("what is a group?"))[:2].tolist()] == [
+        "0x914f4a9bc2834bec",
+        "0x70e54ceafde11a99",
+    ]
 
 
 def test_of_real_pairs_near_the_limit_hardly_one_is_missed(shared_data: Path):
