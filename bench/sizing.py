@@ -26,6 +26,7 @@ from localsynth.backends.scripted_texts import answer, question
 from localsynth.embedding.index import NearestIndex
 from localsynth.export.split import Clusters
 from localsynth.filters.duplicates import instruction_key, normalise
+from localsynth.handoff.cluster import index as shared_keys
 from localsynth.handoff.cluster.index import Entry, KeyIndex
 from localsynth.handoff.cluster.minhash import band_keys, shingles
 from localsynth.records import Embedding, Neighbour, Sample, Sampling, Score, Turn
@@ -120,6 +121,7 @@ def claim(count: int) -> tuple[float, float]:
     """Bytes a row of the keys that a cluster's shards share, and seconds to make and claim them."""
     dice, made = Random(1), KeyIndex(0.85)
     words = ["".join(dice.choices("abdeiklmnoprstu", k=dice.randrange(3, 9))) for _ in range(5000)]
+    shared_keys._RECENT = 1 << 13  # the newest keys lie in a dictionary, which few rows would show too large
     started = time.perf_counter()
     for number in range(count):
         text = normalise(" ".join(dice.choices(words, k=20)))  # no two are alike: each is taken in
