@@ -128,18 +128,18 @@ class _Driver:
         self._working[worker.carry_out.remote(shard)] = worker, shard
 
     def _look(self) -> None:
+        if not (self._starting or self._working):
+            host, problem = next(iter(self._problems.items()))
+            raise BackendError(
+                f"no worker can be started: {problem} (on {host})",
+                "the packed folder and localsynth must be at the same path on every node: bash run.sh --install",
+            )
         ready, _ = self._ray.wait([*self._starting, *self._working], num_returns=1, timeout=_LOOK_S)
         for ref in ready:
             if ref in self._starting:
                 self._started(ref, self._starting.pop(ref))
             else:
                 self._ended(ref, *self._working.pop(ref))
-        if not (self._starting or self._working or self._idle):
-            host, problem = next(iter(self._problems.items()))
-            raise BackendError(
-                f"no worker can be started: {problem} (on {host})",
-                "the packed folder and localsynth must be at the same path on every node: bash run.sh --install",
-            )
 
     def _started(self, ref: Any, worker: Any) -> None:
         try:
@@ -159,6 +159,7 @@ class _Driver:
             self._outcomes[shard] = Outcome(shard, "failed", reason=_cause(error))
             self._idle.append(worker)
         except self._ray.exceptions.RayError as error:
+            self._ray.kill(worker)  # one that is out of reach only would keep the shard's store
             if self._lives[shard] < _LIVES:
                 self._waiting.appendleft(shard)
             else:

@@ -138,9 +138,9 @@ class Worker:
             while not over.wait(_LISTEN_S):
                 with contextlib.suppress(ray.exceptions.RayError, LocalsynthError):
                     if ray.get(self._board.draining.remote()) and store.exists():
+                        # Again and again: a run that is still loading takes no word from before its start.
                         with Store.open(store, create=False) as opened:
                             opened.send(job.id, "drain")
-                        return
 
         listener = threading.Thread(target=listen, daemon=True)
         listener.start()
@@ -166,4 +166,5 @@ def _own_signals() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # None: not set by Python, and then not changed either
+                signal.signal(number, handler)
