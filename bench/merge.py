@@ -123,14 +123,16 @@ def bare(target: Path, shards: list[Path]) -> float:
     return time.perf_counter() - began
 
 
-def merge(main: Path, shards: list[Path]) -> tuple[float, float, dict[str, object]]:
-    """Seconds, peak megabytes and the report of `localsynth merge` as a process."""
-    began = time.perf_counter()
+def merge(main: Path, shards: list[Path]) -> tuple[float, float, float, dict[str, object]]:
+    """Seconds, seconds of CPU, peak megabytes and the report of `localsynth merge` as a process."""
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     command = [sys.executable, "-m", "localsynth", "merge", str(main), *map(str, shards), "--json"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     seconds = time.perf_counter() - began
     assert done.returncode == 0, done.stderr
-    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024, json.loads(done.stdout)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    burnt = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, burnt, after.ru_maxrss / 1024, json.loads(done.stdout)
 
 
 def main() -> None:
@@ -147,12 +149,12 @@ def main() -> None:
         for number, shard in enumerate(shards, start=1):
             fill(shard, number, options.shards, options.rows, real)
         rows = options.shards * options.rows
-        seconds, peak, report = merge(folder / "main.db", shards)
+        seconds, burnt, peak, report = merge(folder / "main.db", shards)
         print(f"{rows} rows of {options.shards} shards, {sum(s.stat().st_size for s in shards) / 1e6:.0f} MB")
         print(f"  merge       {seconds:7.1f} s {rows / seconds:9.0f} rows/s {peak:6.0f} MB peak "
-              f"(limits {SECONDS} s, {MEGABYTES} MB)")  # fmt: skip
+              f"(limits {SECONDS} s, {MEGABYTES} MB), {burnt:.1f} s of CPU")  # fmt: skip
         print(f"  duplicates  {report['exact']} exact, {report['near']} near, {report['kept']} rows kept")
-        again, _, _ = merge(folder / "main.db", shards)
+        again, _, _, _ = merge(folder / "main.db", shards)
         print(f"  again       {again:7.1f} s, nothing new")
         (folder / "main.db").unlink()
         limit = bare(folder / "bare.db", shards)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from time import monotonic, sleep
 from typing import TYPE_CHECKING
@@ -34,6 +35,8 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import data_json
 
+    # A merge multiplies many small blocks, over which BLAS's threads wait for each other longer than they compute.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     main = main.expanduser().absolute()
     if bool(shards) == bool(watch):
         raise click.UsageError("name the shards' stores, or a packed job's folder with --watch")
