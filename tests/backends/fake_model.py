@@ -103,9 +103,7 @@ class FakeModel:
             count = next(n for n in range(len(pieces) + 1) if found[1] in "".join(pieces[:n]))
             ids, pieces, finish, reason = ids[:count], _cut(pieces, found[0]), "stop", found[1]
         dice = random.Random(derive_seed(head, seed))
-        return Written(
-            "".join(pieces), ids, pieces, finish, reason, [-dice.expovariate(1.0) for _ in range(len(ids))]
-        )
+        return Written("".join(pieces), ids, pieces, finish, reason, [-dice.expovariate(1.0) for _ in range(len(ids))])
 
     def _choose(self, head: str, begun: str, seed: int, never: frozenset[int]) -> str:
         for attempt in range(400):

@@ -38,7 +38,7 @@ def test_a_grade_needs_the_interval_to_lie_beyond_its_limit() -> None:
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "model.gguf"
     path.write_bytes(b"GGUF")
-    monkeypatch.setattr(catalog, "resolve", lambda name: SimpleNamespace(path=path))
+    monkeypatch.setattr(catalog, "resolve", lambda name, backend=None: SimpleNamespace(path=path))
     return path
 
 
