@@ -23,8 +23,8 @@ _SECOND_LOOK: Final = 0.3
 # A loop that is cut while it is written costs the row: it must be long, exact, and no drawing.
 _CUT_EVERY: Final = 128
 _CUT_TAIL: Final = 4096
-_CUT_CHARACTERS: Final = 512
-_CUT_TIMES: Final = 5
+_CUT_CHARACTERS: Final = 384
+_CUT_TIMES: Final = 3
 _CUT_PROBE: Final = 32
 _WORDS = re.compile(r"\w+")
 

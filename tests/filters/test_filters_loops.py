@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from localsynth.backends.scripted_texts import answer
 from localsynth.filters.repetition import LoopWatch, cut_loop, looping
 
 HEAD = "Here is what you asked for, in a few words, as well as I can say it. "
-UNITS = ["the same again. ", "ha", "- Item\n", "我不知道。", "The cat sat on the mat, and the dog looked at it. " * 4]
+UNITS = ["the same again. ", "ha", "- Item\n", "我不知道。", answer(7, "the Silk Road")]
 # The texts that do loop: two rows of zeros (one is called with and answered), and a giggle written eighty times.
 LOOPING = {"dpo_en_demo.json.gz": [165], "glaive_toolcall_en_demo.json.gz": [243, 243], "kto_en_demo.json.gz": [65]}
 
@@ -32,10 +33,10 @@ def test_a_loop_is_cut_soon_after_it_is_sure(unit: str) -> None:
     text = HEAD + unit * 1000
     at = cut_loop(text)
     assert at is not None
-    assert at <= len(HEAD) + max(512, 5 * len(unit)) + 128 + len(unit)
+    assert at <= len(HEAD) + max(384, 3 * len(unit)) + 128 + len(unit)
     found = looping(text[:at])
     assert (found.rule, found.passed) == ("loop", False)
-    assert (found.value or 0) >= 5
+    assert (found.value or 0) >= 3
     assert "times over" in found.reason
 
 
