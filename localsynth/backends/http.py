@@ -95,10 +95,9 @@ class Http:
     def words(self, body: bytes) -> str:
         """The message in an error's body, on one line, without the key."""
         try:
-            data = json.loads(body[:100_000])
+            found = _message(json.loads(body[:100_000]))
         except (ValueError, RecursionError):
-            data = None
-        found = _message(data) if data is not None else body[:2000].decode("utf-8", "replace")
+            found = body[:2000].decode("utf-8", "replace")
         if found.lstrip().startswith("<"):
             return ""  # a page for a browser
         return one_line(found.replace(self._key, "…") if self._key else found, 200)
@@ -186,6 +185,11 @@ def as_object(reply: Reply, where: str) -> dict[str, Any]:
             retryable=True,
         )
     return data
+
+
+def count(value: object) -> int | None:
+    """A number of tokens as a server tells it; None for what is none, so that no row holds nonsense."""
+    return value if type(value) is int and 0 <= value < 1 << 31 else None
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply:

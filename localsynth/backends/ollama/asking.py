@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from localsynth.backends.base import BackendInfo
-from localsynth.backends.http import OVERLOADED, Http, Reply
+from localsynth.backends.http import OVERLOADED, Http, Reply, count
 from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
 from localsynth.printable import one_line
@@ -58,32 +58,31 @@ class Asking:
         return self._ended(stream, end, pieces)
 
     def _ended(self, stream: TextStream, end: Mapping[str, Any], pieces: int) -> Completion:
-        reason, written = end.get("done_reason"), end.get("eval_count")
-        count = written if isinstance(written, int) else pieces
+        reason, told = end.get("done_reason"), count(end.get("eval_count"))
+        written = pieces if told is None else told
         if reason == "length":
-            if count < self._request.sampling.max_tokens:
+            if written < self._request.sampling.max_tokens:
                 raise ContextOverflow(
-                    f"the answer was cut after {count} tokens: the context of {self._info.context} is full",
+                    f"the answer was cut after {written} tokens: the context of {self._info.context} is full",
                     "ask for fewer tokens, or raise context in the plan",
                 )
-            return self._completion(stream, None, end, count)
+            return self._completion(stream, None, end, written)
         if reason != "stop":
             why = one_line(str(reason), 40)
             raise BackendError(f"Ollama broke an answer off: {why}", _HINT, retryable=True)
         tokens = self._info.tokens
         ended_by = tokens.control.get(tokens.eos, next(iter(tokens.end_ids), None))
-        return self._completion(stream, ended_by, end, count)
+        return self._completion(stream, ended_by, end, written)
 
     def _completion(
-        self, stream: TextStream, ended_by: int | str | None, end: Mapping[str, Any] | None, count: int
+        self, stream: TextStream, ended_by: int | str | None, end: Mapping[str, Any] | None, written: int
     ) -> Completion:
-        prompt = (end or {}).get("prompt_eval_count")
         return Completion(
             text=stream.text,
             finish_reason="length" if ended_by is None else "stop",
             stopped_by=ended_by,
-            prompt_tokens=prompt if isinstance(prompt, int) else 0,
-            completion_tokens=count,
+            prompt_tokens=count((end or {}).get("prompt_eval_count")) or 0,
+            completion_tokens=written,
             duration=0.0,
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 from localsynth.backends.address import read_address, read_key
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.concurrency import Concurrency, Gate
-from localsynth.backends.http import Http, as_object
+from localsynth.backends.http import Http, as_object, count
 from localsynth.backends.ollama.asking import Asking
 from localsynth.backends.openai.vocabulary import Vocabulary, read_vocabulary
 from localsynth.errors import BackendError, ContextOverflow, ModelError
@@ -142,13 +142,13 @@ class OllamaBackend:
         reply = await http.post("/api/generate", body)
         if reply.status != HTTPStatus.OK:
             raise http.failure(reply, f"a first completion by {one_line(self._model, 80)}")
-        count = as_object(reply, http.address.root).get("prompt_eval_count")
-        if not isinstance(count, int) or count > 2:
+        made = count(as_object(reply, http.address.root).get("prompt_eval_count"))
+        if made is None or made > 2:
             raise BackendError(
-                f"Ollama makes {count} tokens of one control string, so a raw prompt does not reach the model as it is",
+                f"Ollama makes {made} tokens of one control string, so a raw prompt does not reach the model as it is",
                 "update Ollama, or use llama-server with the same model",
             )
-        return count == 2
+        return made == 2
 
 
 def _check(request: Request, info: BackendInfo, vocabulary: Vocabulary) -> None:
@@ -171,4 +171,4 @@ def _trained(facts: Mapping[str, Any]) -> int:
     if not isinstance(values, dict):
         return 0
     found = values.get(f"{values.get('general.architecture')}.context_length")
-    return found if isinstance(found, int) and found > 0 else 0
+    return count(found) or 0

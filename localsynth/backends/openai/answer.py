@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from localsynth.backends.http import count
 from localsynth.errors import BackendError
 from localsynth.printable import one_line
 
@@ -43,8 +44,9 @@ class Answer:
             self.model = data["model"]
         usage = data.get("usage")
         if isinstance(usage, dict):
-            self.prompt_tokens = _count(usage.get("prompt_tokens"), self.prompt_tokens)
-            self.completion_tokens = _count(usage.get("completion_tokens"), self.completion_tokens)
+            told = count(usage.get("prompt_tokens")), count(usage.get("completion_tokens"))
+            self.prompt_tokens = self.prompt_tokens if told[0] is None else told[0]
+            self.completion_tokens = self.completion_tokens if told[1] is None else told[1]
         choices = data.get("choices")
         if not isinstance(choices, list) or not choices:
             return ""  # the last part of a stream holds the counts alone
@@ -90,10 +92,6 @@ async def parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]
         yield part
     if not done:
         raise BackendError("the server's stream ended before the answer did", _HINT, retryable=True)
-
-
-def _count(value: object, known: int | None) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else known
 
 
 def _logprobs(value: object) -> list[float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from localsynth.backends.http import Http, Reply, as_object
+from localsynth.backends.http import Http, Reply, as_object, count
 from localsynth.backends.openai.body import EXTRAS, probe_body
 from localsynth.backends.openai.served import Served
 from localsynth.errors import BackendError, ModelError
@@ -120,19 +120,19 @@ async def _adds_bos_here(http: Http, served: Served, refused: frozenset[str]) ->
     single = next(iter(served.vocabulary.tokens.control), None)
     if single is None:
         raise _deaf(served)
-    count = await _count(http, served, single, refused)
-    if count > 2:
+    made = await _count(http, served, single, refused)
+    if made > 2:
         raise _deaf(served)
-    return count == 2
+    return made == 2
 
 
 def prompt_tokens(answer: Mapping[str, Any], where: str) -> int:
     """`usage.prompt_tokens`. BackendError when the server does not count."""
     usage = answer.get("usage")
-    count = usage.get("prompt_tokens") if isinstance(usage, dict) else None
-    if not isinstance(count, int):
+    told = count(usage.get("prompt_tokens")) if isinstance(usage, dict) else None
+    if told is None:
         raise BackendError(
             f"{where} does not say how many tokens a prompt has, so a doubled BOS would go unseen",
             "use a server that reports `usage`: vLLM, llama-server, LM Studio",
         )
-    return count
+    return told

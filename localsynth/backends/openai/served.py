@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
-from localsynth.backends.http import Http, as_object
+from localsynth.backends.http import Http, as_object, count
 from localsynth.backends.openai.vocabulary import Vocabulary, ask_vocabulary, read_vocabulary
 from localsynth.errors import BackendError, ModelError
 from localsynth.printable import one_line
@@ -167,7 +167,7 @@ def _is_here(path: str) -> bool:
 
 
 def _number(value: object) -> int:
-    return value if isinstance(value, int) and value > 0 else 0
+    return count(value) or 0
 
 
 def _text(value: object) -> str:
