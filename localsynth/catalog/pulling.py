@@ -41,16 +41,18 @@ def pull(
     *,
     backend: Backend | None = None,
     catalogue: Catalogue | None = None,
+    revision: str | None = None,
 ) -> Path:
     """Fetch a catalogue model, OWNER/NAME or OWNER/NAME:FILE (a pattern may be given) into `paths.models_dir()`.
 
-    `backend` chooses between the kinds a card offers; by default what suits this machine. Returns the GGUF file, or
-    the folder of a model in many files. ModelError: offline, not found, gated, no room; NotFound: no such name.
+    `backend` chooses between the kinds a card offers; by default what suits this machine. `revision` is a commit of
+    the repository, by default its newest. Returns the GGUF file, or the folder of a model in many files. ModelError:
+    offline, not found, gated, no room; NotFound: no such name.
     """
     repo, pattern = _target(name, backend, catalogue)
     hub = _hub()
     try:
-        return _fetch(hub, repo, pattern, progress)
+        return _fetch(hub, repo, pattern, progress, revision)
     except LocalsynthError:
         raise
     except Exception as error:
@@ -90,9 +92,9 @@ def _hub() -> Any:
     return huggingface_hub
 
 
-def _fetch(hub: Any, repo: str, pattern: str, progress: Report | None) -> Path:
+def _fetch(hub: Any, repo: str, pattern: str, progress: Report | None, revision: str | None) -> Path:
     endpoint = os.environ.get("HF_ENDPOINT")
-    info = hub.HfApi(endpoint=endpoint).model_info(repo, files_metadata=True)
+    info = hub.HfApi(endpoint=endpoint).model_info(repo, revision=revision, files_metadata=True)
     # The names come from outside: none may lead out of the folder.
     there = {s.rfilename: s for s in info.siblings or () if _is_inside(s.rfilename)}
     wanted = _choose(repo, pattern, sorted(there))

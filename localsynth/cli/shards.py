@@ -49,17 +49,26 @@ def carry_out(
 
 
 def fetch_models(job: Job, backend: str) -> None:
-    """Fetch what this job's models are for a backend, where it is not here."""
+    """Fetch what this job's models are for a backend, at the revision that was packed, where it is not here."""
     plan = _here(job, job.plan, {"backend": backend})
-    for role in {plan.ask, plan.answer}:
-        if role.backend in {"scripted", *SERVED}:
+    for name, role in (("ask", plan.ask), ("answer", plan.answer)):
+        if name not in job.models or role.backend in {"scripted", *SERVED}:
             continue
         try:
             catalog.resolve(role.model or None)
         except (ModelError, NotFound):
-            say(f"fetching {role.model}")
             kind: catalog.Backend = "vllm" if role.backend == "vllm" else "mlx" if role.backend == "mlx" else "llamacpp"
-            catalog.pull(role.model, backend=kind)
+            revision = _revision(job.models[name], role.model, kind)
+            say(f"fetching {role.model}{f' at {revision}' if revision else ''}")
+            catalog.pull(role.model, backend=kind, revision=revision)
+
+
+def _revision(home: Mapping[str, Any], model: str, kind: str) -> str | None:
+    """The commit that was packed, where it is of the repository that this kind of backend loads."""
+    checked = home.get("server") or {}
+    if checked.get("repository") == model:
+        return checked.get("revision")
+    return home.get("revision") if home.get("backend") == kind else None
 
 
 def _here(job: Job, plan: Plan, typed: Mapping[str, Any]) -> Plan:

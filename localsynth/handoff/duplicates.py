@@ -57,7 +57,8 @@ class Duplicates:
         samples, keys, handed = admitted.samples[standing], admitted.keys[standing], handed[standing]
         waiting = self._store.waiting()
         if len(waiting):
-            self._store.add_near(self._near(samples, np.isin(samples, waiting), told))
+            new = np.isin(samples, waiting)
+            self._store.add_near(self._near(samples, new, told) if new.any() else ())
         scores = self._judge(samples, keys)
         self._store.set_scores(scores)
         return len(scores)
@@ -70,7 +71,7 @@ class Duplicates:
             pairs, rows = NearPairs(self._floor(encoder)), []
             for ids, vectors in self._store.vectors(encoder):
                 at = np.searchsorted(samples, ids)
-                here = (at < len(samples)) & (samples[np.minimum(at, len(samples) - 1)] == ids)
+                here = samples[np.minimum(at, len(samples) - 1)] == ids
                 rows.append(at[here])
                 pairs.add(vectors[here])
                 told()

@@ -24,6 +24,7 @@ from localsynth.errors import DataError, PlanError
 
 FORMAT = 1
 JOB, PLAN, KNOWN, SHARDS = "job.json", "plan.toml", "known.db", "shards"
+_RUN = re.compile(r"[0-9A-Z]{26}")
 _AGAIN = "pack it again: localsynth handoff pack PLAN OUT --shards K"
 
 
@@ -78,6 +79,8 @@ def read_job(folder: Path) -> Job:
         known = data["known"]
     except KeyError as error:
         raise DataError(f"{folder / JOB} lacks {error}", _AGAIN) from None
+    if not (_RUN.fullmatch(str(run)) and isinstance(shards, int) and shards >= 1 and isinstance(models, dict)):
+        raise DataError(f"{folder / JOB} is not what `pack` wrote", _AGAIN)
     plan_file = folder / PLAN
     plan = plan_from(read_plan(plan_file))
     if hashlib.sha256(plan_file.read_bytes()).hexdigest() != digest:

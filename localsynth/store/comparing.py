@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from localsynth.errors import DataError
 from localsynth.records import Neighbour, Score
 from localsynth.store.connect import faults, transaction
 from localsynth.store.encode import text
@@ -133,4 +134,8 @@ class Comparing:
 
 def _matrix(blobs: Sequence[bytes]) -> NDArray[np.float16]:
     joined = b"".join(blobs)
+    if len({len(blob) for blob in blobs}) > 1:
+        raise DataError(
+            "one encoder's vectors are not all of one length", "leave out the shard that was made otherwise"
+        )
     return np.frombuffer(joined, "<f2").reshape(len(blobs), len(joined) // (2 * max(1, len(blobs))))

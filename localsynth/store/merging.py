@@ -88,7 +88,10 @@ def read_shard(path: Path) -> ShardFile:
             f"{path} is no shard of a job: its rows were not made by `localsynth run FOLDER --shard I/K`",
             "name the stores in the packed folder's `shards`",
         )
-    return ShardFile(path, runs[0], parts[0])
+    part = parts[0]
+    if not 1 <= part.shard <= part.shards:
+        raise DataError(f"{path} says that it is shard {part.shard} of {part.shards}", "bring the shard's store again")
+    return ShardFile(path, runs[0], part)
 
 
 class Merging:

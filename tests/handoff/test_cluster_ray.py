@@ -43,7 +43,8 @@ near_duplicates = false
 context = 512
 """
 _RAY = Path(sys.executable).with_name("ray")
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+# The second one keeps it on the loopback interface.
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 
 @pytest.fixture(scope="module")

@@ -161,6 +161,12 @@ def test_near_duplicates_by_characters_have_the_limit_of_their_length(tmp_path: 
     assert "limit 0.900, by char-2-4" in reasons(tmp_path / "main.db")[1]
 
 
+def test_a_shard_of_nothing_but_rejected_rows_is_merged(tmp_path: Path) -> None:
+    made = [Made(index, "Again?", 5.0, rejected=True) for index in (0, 1)]
+    report = merged(tmp_path / "main.db", shard_store(tmp_path / "1.db", 1, 1, made))
+    assert (report.kept, report.rejected, report.exact, report.near) == (0, 2, 0, 0)
+
+
 WORDS = st.sampled_from(["sun", "Sun!", "moon", "stars", "rain", "snow"])
 ROW = st.tuples(WORDS, st.one_of(st.none(), st.integers(0, 60).map(lambda n: n * 3.0)), st.booleans())
 

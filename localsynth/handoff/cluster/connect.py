@@ -37,6 +37,9 @@ def connected(address: str, workers: int) -> Iterator[Size]:
     if find_spec("ray") is None:
         raise MissingPackage("ray is not installed", "pip install 'localsynth[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    if address == LOCAL:
+        # Ray's switch for "no other machine": it takes 127.0.0.1 as a wish only, and listens on the network's address.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _knock(address)
     import ray
 
