@@ -23,7 +23,7 @@ def handoff() -> None:
     """Pack a job into a folder that other machines run in shards, send it there, and bring back the shards."""
 
 
-@handoff.command()
+@handoff.command(short_help="Pack a plan into a folder that others run.")
 @click.argument("plan_file", metavar="PLAN", type=click.Path(path_type=Path))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--shards", type=click.IntRange(1, 100_000), required=True, help="Parts that run on their own.")
@@ -64,7 +64,7 @@ def pack(
     return 0
 
 
-@handoff.command()
+@handoff.command(short_help="Fetch a packed job's models.")
 @_FOLDER
 @click.option("--backend", default="auto", show_default=True, help="What will run the model.")
 def pull(folder: Path, *, backend: str) -> int:
@@ -80,7 +80,7 @@ _HOST = click.argument("host")
 _WHERE = click.option("--to", metavar="PATH", help="The folder on HOST.  [default: localsynth/ID in your home there]")
 
 
-@handoff.command()
+@handoff.command(short_help="Copy a packed job to a host and start it.")
 @_HOST
 @_FOLDER
 @_WHERE
@@ -100,7 +100,7 @@ def submit(host: str, folder: Path, *, to: str | None, start: Start) -> int:
     return 0
 
 
-@handoff.command()
+@handoff.command(short_help="Bring a job's shards back from a host.")
 @_HOST
 @_FOLDER
 @_WHERE
@@ -118,7 +118,7 @@ def fetch(host: str, folder: Path, *, to: str | None) -> int:
     return 0
 
 
-@handoff.command("snapshot")
+@handoff.command("snapshot", short_help="Copy shards whole while they are written.")
 @_FOLDER
 def take_snapshots(folder: Path) -> int:
     """Copy the shards' stores of FOLDER into FOLDER/snapshots, whole, while they go on. `fetch` calls it."""

@@ -26,7 +26,7 @@ _EVERY = 10.0  # seconds between two looks at a folder
 )
 @json_option
 def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: bool) -> int:
-    """Merge SHARD.db ... into MAIN.db: every finished row once, and no duplicate among the shards or with MAIN kept.
+    """Merge SHARD.db ... into MAIN.db: every finished row once; duplicates of each other or of MAIN's are not kept.
 
     Merging the same shards again changes nothing, in whatever order; a merge that was cut off is completed by the next
     one. Rows keep where and with what they were made. A row that MAIN has with other words stays as it is in MAIN and
