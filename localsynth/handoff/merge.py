@@ -10,8 +10,9 @@ from localsynth.config import plan_from
 from localsynth.errors import DataError, StoreError
 from localsynth.handoff.duplicates import EXACT, NEAR, Duplicates, Place
 from localsynth.store.comparing import Comparing
-from localsynth.store.merging import Copied, Merging, ShardFile, read_shard
+from localsynth.store.merging import Copied, Merging
 from localsynth.store.queries import Reader
+from localsynth.store.shards import ShardFile, read_shard
 
 Told = Callable[[str], None]
 

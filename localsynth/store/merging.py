@@ -10,15 +10,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from localsynth.errors import DataError, StoreError
+from localsynth.errors import StoreError
 from localsynth.records import sample_id
 from localsynth.store import fts
 from localsynth.store.connect import faults, open_writer, transaction
 from localsynth.store.encode import dumps, now
 from localsynth.store.listing import sample_range
 from localsynth.store.queries import Reader
-from localsynth.store.rows import RunRow, ShardRow
-from localsynth.store.shards import insert
+from localsynth.store.rows import ShardRow
+from localsynth.store.shards import ShardFile, insert
 
 _BATCH = 20_000  # samples of all shards in one transaction
 _ATTACHED = 8  # SQLite takes ten
@@ -59,15 +59,6 @@ WHERE s.id BETWEEN ? AND ? AND s.run = ? AND s.state IN ('done', 'failed') AND (
 _UNFINISHED = "its merge was cut off: give the same `localsynth merge` again"
 
 
-@dataclass(frozen=True, slots=True)
-class ShardFile:
-    """A shard's store as it is now. `run` is the run's row in it."""
-
-    path: Path
-    run: RunRow
-    shard: ShardRow
-
-
 @dataclass(slots=True)
 class Copied:
     """Rows of one shard: new here, here before, and here with other words; `conflicting` are some of those ids."""
@@ -76,22 +67,6 @@ class Copied:
     known: int = 0
     conflicts: int = 0
     conflicting: tuple[int, ...] = ()
-
-
-def read_shard(path: Path) -> ShardFile:
-    """What a shard's store says of itself. DataError when it is no shard's."""
-    with Reader.open(path) as reader:
-        runs = reader.runs()
-        parts = [part for run in runs for part in reader.shards(run.id)]
-    if len(runs) != 1 or len(parts) != 1 or parts[0].merged is not None:
-        raise DataError(
-            f"{path} is no shard of a job: its rows were not made by `localsynth run FOLDER --shard I/K`",
-            "name the stores in the packed folder's `shards`",
-        )
-    part = parts[0]
-    if not 1 <= part.shard <= part.shards:
-        raise DataError(f"{path} says that it is shard {part.shard} of {part.shards}", "bring the shard's store again")
-    return ShardFile(path, runs[0], part)
 
 
 class Merging:
@@ -117,12 +92,17 @@ class Merging:
         run, job = files[0].run, files[0].shard
         with self._transaction():
             self._check(run.id, job)
-            there = self._connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone()
-            if not there:
+            if not self._connection.execute("SELECT 1 FROM runs WHERE id = ?", (run.id,)).fetchone():
                 (number,) = self._connection.execute("SELECT coalesce(max(number), 0) + 1 FROM runs").fetchone()
                 insert(self._connection, "runs", replace(run, number=number, name=None, pid=None, host=None))
             self._connection.execute(
                 "UPDATE runs SET state = 'stopped', error = ?, finished = NULL WHERE id = ?", (_UNFINISHED, run.id)
+            )
+            # The plan is that of the first shard, whichever was merged first.
+            self._connection.execute(
+                "UPDATE runs SET plan = ?1 WHERE id = ?2 AND NOT EXISTS "
+                "(SELECT 1 FROM shards WHERE run = ?2 AND shard < ?3)",
+                (dumps(run.plan), run.id, job.shard),
             )
             for file in files:
                 key = (run.id, file.shard.shard)
@@ -142,8 +122,9 @@ class Merging:
                             self._copy(name, (first, last, run), count)
                     yield counts
                 with self._transaction():
-                    for name, file in zip(names, some, strict=True):
-                        self._note(name, file)
+                    for name, file, count in zip(names, some, counts[start : start + _ATTACHED], strict=True):
+                        if not count.conflicts:  # what is here was made elsewhere
+                            self._note(name, file)
 
     def end(self, run: str) -> None:
         """Say in the run's row how far it is, by its shards: the first one's models, finished when all are."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
+from localsynth.errors import DataError
 from localsynth.store.connect import faults, open_reader, open_writer, transaction
 from localsynth.store.encode import dumps
+from localsynth.store.queries import Reader
 from localsynth.store.rows import RunRow, ShardRow
 
 # Rows without a word of the texts: what the gate needs, under the ids by which they are known here.
@@ -26,11 +29,36 @@ WHERE e.field = 'instruction' AND e.sample IN (SELECT id FROM samples)
 """
 
 
+@dataclass(frozen=True, slots=True)
+class ShardFile:
+    """A shard's store as it is now. `run` is the run's row in it."""
+
+    path: Path
+    run: RunRow
+    shard: ShardRow
+
+
 def create_shard(path: Path, run: RunRow, shard: ShardRow) -> None:
     """Make the store of one shard: the run with its id, and which part of it belongs here. StoreError as `Store`."""
     with closing(open_writer(path, create=True)) as connection, faults(path), transaction(connection):
         insert(connection, "runs", run)
         insert(connection, "shards", shard)
+
+
+def read_shard(path: Path) -> ShardFile:
+    """What a shard's store says of itself. DataError when it is no shard's."""
+    with Reader.open(path) as reader:
+        runs = reader.runs()
+        parts = [part for run in runs for part in reader.shards(run.id)]
+    if len(runs) != 1 or len(parts) != 1 or parts[0].merged is not None:
+        raise DataError(
+            f"{path} is no shard of a job: its rows were not made by `localsynth run FOLDER --shard I/K`",
+            "name the stores in the packed folder's `shards`",
+        )
+    part = parts[0]
+    if not 1 <= part.shard <= part.shards:
+        raise DataError(f"{path} says that it is shard {part.shard} of {part.shards}", "bring the shard's store again")
+    return ShardFile(path, runs[0], part)
 
 
 def write_known(home: Path, target: Path) -> int:

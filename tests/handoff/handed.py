@@ -71,7 +71,8 @@ def shard_store(
 ) -> Path:  # fmt: skip
     """The store of one shard; called again it adds rows."""
     if not path.exists():
-        plan = plan_from({"target": total, "ask": {"backend": "scripted"}, "answer": {"backend": "scripted"}})
+        roles = {"ask": {"backend": "scripted"}, "answer": {"backend": "scripted"}}
+        plan = plan_from({"target": total // shards, "machine": {"slots": shard}, **roles})
         row = RunRow(
             run, 1, None, "magpie", "scripted", "scripted", None, f"hash{shard}", None, plan_data(plan), 7, total,
             "running", {"ask": {"backend": f"scripted {shard}"}}, "2026-01-01", None, None, None, None, None, None,
