@@ -172,7 +172,7 @@ WORDS = st.sampled_from(["sun", "Sun!", "moon", "stars", "rain", "snow"])
 ROW = st.tuples(WORDS, st.one_of(st.none(), st.integers(0, 60).map(lambda n: n * 3.0)), st.booleans())
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     rows=st.lists(ROW, min_size=4, max_size=14),
     home=st.lists(ROW, max_size=3),

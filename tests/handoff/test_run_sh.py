@@ -29,7 +29,7 @@ exec {python} "$@"
 def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A job that was moved to another place, and the environment of a machine that has only Python."""
     folder = tmp_path_factory.mktemp("other machine")
-    plan = write_plan(folder / "plan.toml", target=1600)
+    plan = write_plan(folder / "plan.toml", target=1000)
     code, _, err = end(start("handoff", "pack", plan, folder / "here", "--shards", 2, "--store", folder / "no.db"))
     assert code == 0, err
     shutil.move(folder / "here", folder / "there")
@@ -63,7 +63,7 @@ def test_it_installs_runs_drains_and_goes_on(packed: tuple[Path, dict[str, str]]
     code, out, err = end(begin(), 120)
     assert code == 0, out + err
     assert "Processing" not in out, "it was installed already"
-    assert [ask(store, "SELECT count(*) FROM dataset") for store in (first, second)] == [800, 800]
+    assert [ask(store, "SELECT count(*) FROM dataset") for store in (first, second)] == [500, 500]
     where = subprocess.run(
         [job / ".venv/bin/python", "-c", "import localsynth; print(localsynth.__file__)"],
         capture_output=True, text=True, check=True, cwd="/", env=environment,

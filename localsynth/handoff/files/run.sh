@@ -9,6 +9,7 @@
 # BACKEND=vllm|llamacpp|mlx|openai|ollama   what runs the model  [vllm where there is an NVIDIA GPU]
 # MODEL=...           the model's folder, file or name here  [the one that was packed]
 # SERVER=URL          for openai and ollama: the server to generate on
+# TOKENIZER=...       the folder or file with a served model's chat template, where the server does not tell it
 # SLOTS=N             requests at the same time
 # PYTHON=...          the interpreter to make .venv with  [python3]
 # VENV=...            where to install  [.venv beside this file]
@@ -64,6 +65,7 @@ run_shard() {
   local options=(--shard "$1/$shards" --backend "$backend")
   [ -z "${MODEL:-}" ] || options+=(--model "$MODEL")
   [ -z "${SERVER:-}" ] || options+=(--server "$SERVER")
+  [ -z "${TOKENIZER:-}" ] || options+=(--tokenizer "$TOKENIZER")
   [ -z "${SLOTS:-}" ] || options+=(--slots "$SLOTS")
   # In a process group of its own: a Ctrl-C reaches it once, through `stop`, and lets it finish what is in flight.
   set -m
