@@ -33,7 +33,7 @@ async def ours(backend: VllmBackend, requests: list[Request]) -> int:
 
 async def bare(backend: VllmBackend, requests: list[Request], name: str) -> int:
     from vllm import SamplingParams
-    from vllm.inputs import TokensPrompt
+    from vllm.inputs import tokens_input
     from vllm.sampling_params import RequestOutputKind
 
     engine, tokenizer = backend._engine._client, backend._tokenizer
@@ -41,7 +41,7 @@ async def bare(backend: VllmBackend, requests: list[Request], name: str) -> int:
 
     async def one(at: int, request: Request) -> int:
         params = SamplingParams(**sampling(request, ends), output_kind=RequestOutputKind.FINAL_ONLY)
-        prompt = TokensPrompt(prompt_token_ids=tokenizer.encode(request.prompt))
+        prompt = tokens_input(tokenizer.encode(request.prompt))
         async for output in engine.generate(prompt, params, f"bare-{name}-{at}"):
             written = len(output.outputs[0].token_ids)
         return written

@@ -129,8 +129,9 @@ async def test_logprobs_are_those_before_temperature_and_truncation(backend: Bac
         narrow = Request(greedy.prompt, Sampling(temperature=0.3, top_k=1, max_tokens=8), 1, logprobs=True)
         one, other = await asyncio.gather(backend.generate(greedy), backend.generate(narrow))
     assert one.text == other.text
-    assert min(one.logprobs) < -0.05
-    assert one.logprobs == pytest.approx(other.logprobs, abs=0.05)
+    # Behind top-k 1 every one would be 0. Rows of a batch differ by the rounding of bfloat16.
+    assert min(one.logprobs) < -0.5
+    assert one.logprobs == pytest.approx(other.logprobs, abs=0.2)
 
 
 async def test_a_stop_id_of_the_request_ends_it(backend: Backend):
@@ -143,13 +144,16 @@ async def test_a_stop_id_of_the_request_ends_it(backend: Backend):
 
 
 async def test_ctrl_c_does_not_reach_the_engine(backend: Backend):
+    import psutil
+
     request = Request(answering("What is tea?"), Sampling(max_tokens=30), 1)
     async with opened(backend):
         before = await backend.generate(request)
         task = asyncio.create_task(backend.generate(request))
         await asyncio.sleep(0)
         for engine in engines():
-            os.kill(engine.pid, signal.SIGINT)
+            for process in (psutil.Process(engine.pid), *psutil.Process(engine.pid).children()):
+                process.send_signal(signal.SIGINT)
         assert same(await task, before)
 
 
@@ -236,7 +240,7 @@ def pairs(tmp_path: Path, count: int, *how: str) -> list[dict]:
     out = tmp_path / "pairs.jsonl"
     own = {"LOCALSYNTH_HOME": str(tmp_path / "home"), "LOCALSYNTH_STORE": str(tmp_path / "run.db")}
     run = [sys.executable, "-m", "localsynth"]
-    short = ["--question-tokens", "48", "--answer-tokens", "48", "--seed", "1"]
+    short = ["--question-tokens", "160", "--answer-tokens", "48", "--seed", "1"]
     made = subprocess.run(
         [*run, "generate", "-n", str(count), *short, *how],
         env=os.environ | own, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
@@ -252,8 +256,8 @@ def pairs(tmp_path: Path, count: int, *how: str) -> list[dict]:
 
 
 def test_a_short_run_in_process(tmp_path: Path):
-    rows = pairs(tmp_path, 6, "--backend", "vllm", "--model", str(MODEL), "--slots", "8")
-    assert len(rows) == 6
+    rows = pairs(tmp_path, 4, "--backend", "vllm", "--model", str(MODEL), "--slots", "8")
+    assert len(rows) == 4
 
 
 @pytest.mark.skipif(not URL, reason="needs a vLLM server: make test-vllm")

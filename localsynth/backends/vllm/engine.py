@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import Any
 
@@ -86,14 +88,14 @@ class Engine:
         """
         from vllm import SamplingParams
         from vllm.exceptions import VLLMClientError
-        from vllm.inputs import TokensPrompt
+        from vllm.inputs import tokens_input
         from vllm.sampling_params import RequestOutputKind
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
         self._count += 1
         try:
             params = SamplingParams(**fields, output_kind=RequestOutputKind.DELTA)
-            stream = self._client.generate(TokensPrompt(prompt_token_ids=list(ids)), params, str(self._count))
+            stream = self._client.generate(tokens_input(list(ids)), params, str(self._count))
             async with contextlib.aclosing(stream) as outputs:
                 async for output in outputs:
                     yield _news(output.outputs[0])
@@ -118,6 +120,9 @@ class Engine:
         client, self._client = self._client, None
         if client is not None:
             await asyncio.to_thread(client.shutdown)
+            # It is a part of cycles, and prints a traceback where it is collected as late as the interpreter's end.
+            del client
+            gc.collect()
         while left := _engine_processes() & self._processes:
             _kill(left)
             await asyncio.sleep(_LOOK_S)
@@ -133,7 +138,9 @@ class Engine:
         from vllm.v1.engine.async_llm import AsyncLLM
 
         # Ctrl-C reaches all processes of a terminal. An engine that obeys it would drop what a draining run waits for;
-        # a signal that is blocked here stays blocked in the processes that this thread starts.
+        # a signal that is blocked here stays blocked in the processes that this thread starts. The first of them starts
+        # a tracker, which would unblock it again.
+        resource_tracker.ensure_running()
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # Of vLLM's sets of defaults the one for throughput.
@@ -152,9 +159,12 @@ def _news(output: Any) -> Tokens:
 
 
 def _one_line(error: Exception) -> str:
-    """The message of an error; pydantic says what is wrong on its third line."""
+    """The message of an error; of pydantic's, which take lines, the ones that say what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
-    return lines[2 if len(lines) > 2 and "validation error" in lines[0] else 0][:300]
+    if "validation error" in lines[0] and len(lines) > 1:
+        said = " ".join(line for line in lines[1:] if not line.startswith("For further information"))
+        lines = [said.split(" [type=")[0]]
+    return lines[0][:300]
 
 
 def _engine_processes() -> set[int]:

@@ -51,7 +51,7 @@ class EngineLog:
         except OSError:
             return ""
         found = [f"{kind}: {what}" for kind, what in _ERROR.findall(text)]
-        return next((line for line in found if not _FOLLOWS.search(line)), found[0] if found else "")[:_LONGEST]
+        return next((line for line in found if not _FOLLOWS.search(line)), "")[:_LONGEST]
 
     def close(self) -> None:
         """Delete it."""
