@@ -27,7 +27,7 @@ def test_estimate_prints_a_table_that_fits_80_columns(cli: Callable, tmp_path: P
 
 
 def test_estimate_takes_a_plan_and_tells_what_it_does_not_know(cli: Callable, tmp_path: Path) -> None:
-    plan = cli("generate", "-n", 500, "--backend", "scripted", "--no-near-duplicates", "--print-plan").out
+    plan = 'target = 500\nask.backend = "scripted"\nanswer.backend = "scripted"\ngate.near_duplicates = false\n'
     (tmp_path / "plan.toml").write_text(plan)
     done = cli("estimate", "plan.toml", "--seconds", 1, "--json")
     assert done.code == 0, done.err
