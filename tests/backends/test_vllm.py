@@ -19,7 +19,7 @@ from tiny_models import write_tokenizer
 from localsynth.backends.tokenizer import read_tokenizer
 from localsynth.backends.vllm import VllmBackend, VllmSettings, library
 from localsynth.backends.vllm import backend as module
-from localsynth.backends.vllm.engine import EngineFacts
+from localsynth.backends.vllm.engine import EngineFacts, _one_line
 from localsynth.backends.vllm.failures import EngineLog, hint_for
 from localsynth.backends.vllm.guard import Guard
 from localsynth.backends.vllm.rows import MOST_BIASED, Row, rest, sampling
@@ -382,6 +382,22 @@ def test_the_cause_of_a_failure_is_found_in_the_log(log: str, cause: str, hint: 
     finally:
         kept.close()
     assert not kept.config.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("Engine core initialization failed.\nSee above.", "Engine core initialization failed."),
+        (
+            "1 validation error for ModelConfig\nquantization\n  Value error, Unknown method: fp3 [type=value_error, x]\n"
+            "    For further information visit a page",
+            "quantization Value error, Unknown method: fp3",
+        ),
+        ("", "ValueError"),
+    ],
+)
+def test_an_error_of_many_lines_is_told_in_one(text: str, line: str):
+    assert _one_line(ValueError(text)) == line
 
 
 HOLDER = """
