@@ -59,9 +59,8 @@ def cluster(folder: Path, *, address: str, workers: int | None, cpus: int | None
     with _interrupts() as count:
         standing = run_on_cluster(job, request, carry_out, lines.show, count)
         interrupted = count() > 0
-    for shard, outcome in sorted(standing.outcomes.items()):
-        if outcome.state != "finished":
-            say(f"shard {shard}/{job.shards} {outcome.state}: {outcome.reason}")
+    for line in unfinished(standing):
+        say(line)
     say(f"{standing.finished} of {job.shards} shards finished with {standing.kept} of {job.plan.target} kept")
     say(f"  next: {_next(folder, finished=standing.finished == job.shards)}")
     if as_json:
@@ -115,6 +114,18 @@ def cluster_line(standing: Standing) -> str:
     eta = standing.eta
     left = f"{duration(eta[0])} to {duration(eta[1])} left" if eta else "time left not known yet"
     return f"{head}, {len(working)} at work, {standing.tokens_per_second:.0f} tokens/s, {left}"
+
+
+def unfinished(standing: Standing) -> list[str]:
+    """Why shards are not finished: a line for each reason."""
+    shards: dict[tuple[str, str], list[str]] = {}
+    for shard, outcome in sorted(standing.outcomes.items()):
+        if outcome.state != "finished":
+            shards.setdefault((outcome.state, outcome.reason), []).append(str(shard))
+    return [
+        f"shard{'s' * (len(names) > 1)} {', '.join(names)} of {standing.job.shards} {state}: {reason}"
+        for (state, reason), names in shards.items()
+    ]
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import pytest
 from handed import write_plan
 from processes import end, start
 
-from localsynth.cli.cluster import _Lines, cluster_line
+from localsynth.cli.cluster import _Lines, cluster_line, unfinished
 from localsynth.config import plan_from
 from localsynth.errors import BackendError, LocalsynthError, MissingPackage, PlanError
 from localsynth.handoff.cluster.connect import Size, connected
@@ -21,6 +21,8 @@ from localsynth.handoff.cluster.driver import Places, Request, places
 from localsynth.handoff.cluster.standing import Standing
 from localsynth.handoff.cluster.workers import Board, Outcome
 from localsynth.handoff.job import Job
+
+JOB = Job(Path("job"), "01J", 10, "digest", plan_from({}), {}, None)
 
 
 def typed(**values: Any) -> Request:
@@ -31,18 +33,22 @@ def typed(**values: Any) -> Request:
 @pytest.mark.parametrize(
     ("request_", "size", "expected"),
     [
-        (typed(), Size(3, 24, 0), Places(3, 8, 0, "auto")),
-        (typed(workers=2), Size(1, 2, 0), Places(2, 1, 0, "auto")),
+        (typed(), Size(3, 24, 0), Places(3, 8, 0, "llamacpp")),
+        (typed(workers=2), Size(1, 2, 0), Places(2, 1, 0, "llamacpp")),
         (typed(), Size(2, 64, 8), Places(8, 1, 1, "vllm")),
         (typed(tensor_parallel=4), Size(2, 64, 8), Places(2, 1, 4, "vllm")),
         (typed(backend="llamacpp"), Size(2, 64, 8), Places(2, 32, 0, "llamacpp")),
-        (typed(servers=("http://127.0.0.1:1/v1",)), Size(2, 64, 8), Places(2, 32, 0, "auto")),
-        (typed(cpus=4), Size(1, 16, 0), Places(1, 4, 0, "auto")),
-        (typed(workers=50), Size(40, 400, 0), Places(10, 40, 0, "auto")),
+        (typed(servers=("http://127.0.0.1:1/v1",)), Size(2, 64, 8), Places(2, 32, 0, "")),
+        (typed(cpus=4), Size(1, 16, 0), Places(1, 4, 0, "llamacpp")),
+        (typed(workers=50), Size(40, 400, 0), Places(10, 40, 0, "llamacpp")),
     ],
 )
 def test_a_cluster_is_divided_among_workers(request_: Request, size: Size, expected: Places):
-    assert places(request_, size, shards=10) == expected
+    assert places(request_, size, JOB) == expected
+
+
+def test_what_was_packed_on_no_model_runs_on_none(job: Job):
+    assert places(typed(), Size(1, 8, 2), job) == Places(1, 8, 0, "scripted")
 
 
 @pytest.mark.parametrize(
@@ -57,7 +63,7 @@ def test_a_cluster_is_divided_among_workers(request_: Request, size: Size, expec
 )  # fmt: skip
 def test_more_than_the_cluster_has_is_refused(request_: Request, size: Size, kind: type[LocalsynthError], words: str):
     with pytest.raises(kind) as refused:
-        places(request_, size, shards=10)
+        places(request_, size, JOB)
     assert words in refused.value.message
     assert "--" in refused.value.hint
 
@@ -121,6 +127,12 @@ def test_a_worker_that_died_is_told_at_once_and_once(stand: Stand, capsys: pytes
         "0/4 shards, 0/100 kept, loading the model on 1 workers",
         "a worker died; its shard goes on with another one",
     ]
+
+
+def test_shards_that_failed_for_one_reason_are_one_line(stand: Stand):
+    ended = [Outcome(1, "failed", 0, "why"), Outcome(2, "finished", 25), Outcome(3, "stopped", 4, "told to"),
+             Outcome(4, "failed", 0, "why")]  # fmt: skip
+    assert unfinished(stand({}, *ended)) == ["shards 1, 4 of 4 failed: why", "shard 3 of 4 stopped: told to"]
 
 
 def test_the_summary_is_plain(stand: Stand):

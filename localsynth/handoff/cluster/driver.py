@@ -40,7 +40,7 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """How many workers there are, what each takes of the cluster, and the backend that they run."""
+    """How many workers there are, what each takes of the cluster, and the backend that they run, "" for servers."""
 
     workers: int
     cpus: int
@@ -48,11 +48,11 @@ class Places:
     backend: str
 
 
-def places(request: Request, size: Size, shards: int) -> Places:
+def places(request: Request, size: Size, job: Job) -> Places:
     """Divide a cluster. BackendError where it has not what was asked for, PlanError for more workers than it holds."""
-    backend = request.typed.get("backend") or "auto"
-    if backend == "auto" and size.gpus and not request.typed.get("servers"):
-        backend = "vllm"
+    backend = request.typed.get("backend") or ("" if request.typed.get("servers") else job.plan.ask.backend)
+    if backend == "auto":
+        backend = "vllm" if size.gpus else "llamacpp"
     gpus = (request.typed.get("tensor_parallel") or 1) if backend == "vllm" else 0
     if gpus > size.gpus:
         raise BackendError(
@@ -60,7 +60,7 @@ def places(request: Request, size: Size, shards: int) -> Places:
             "choose another backend: --backend llamacpp; or a cluster with GPUs: --address HOST:PORT",
         )
     most = size.gpus // gpus if gpus else size.cpus
-    workers = min(request.workers or (most if gpus else size.nodes), shards)
+    workers = min(request.workers or (most if gpus else size.nodes), job.shards)
     cpus = request.cpus or (1 if gpus else max(1, size.cpus // workers))
     if workers > most or workers * cpus > max(size.cpus, workers):
         raise PlanError(
@@ -79,7 +79,7 @@ def run_on_cluster(
     when no worker can be started.
     """
     with connected(request.address, request.workers) as size:
-        return _Driver(job, request, places(request, size, job.shards), carry_out).run(show, interrupts)
+        return _Driver(job, request, places(request, size, job), carry_out).run(show, interrupts)
 
 
 class _Driver:
@@ -109,11 +109,19 @@ class _Driver:
         while self._working or (self._waiting and not interrupts()):
             if interrupts() > 1:
                 break
+            if self._hopeless:
+                self._waiting.clear()
             while self._idle and self._waiting and not interrupts():
                 self._give(self._idle.pop(), self._waiting.popleft())
             self._look()
             show(self._standing(draining=bool(interrupts())))
         return self._standing(draining=bool(interrupts()))
+
+    @property
+    def _hopeless(self) -> bool:
+        """Every worker has failed at a shard, and none has finished one: the next would load a model for nothing."""
+        states = [outcome.state for outcome in self._outcomes.values()]
+        return len(states) >= self._places.workers and set(states) == {"failed"}
 
     def _start(self) -> None:
         of = self._places

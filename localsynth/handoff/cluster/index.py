@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from localsynth.handoff.cluster.minhash import Hashes, jaccard, shingles
+from localsynth.handoff.cluster.minhash import Hashes, jaccard, near_limit, shingles
 from localsynth.records import sample_place
 
 _RECENT = 1 << 17  # keys in a dictionary before they become a sorted array
@@ -38,9 +38,7 @@ class Held:
 class KeyIndex:
     """Entries in the order in which they came. The first one holds; a sample never stands in its own way."""
 
-    def __init__(self, limit: float) -> None:
-        """`limit`: the Jaccard similarity from which two texts are near duplicates."""
-        self._limit = limit
+    def __init__(self) -> None:
         self._samples = array("q")
         self._ends = array("Q")
         self._texts = bytearray()
@@ -64,11 +62,11 @@ class KeyIndex:
         mine = sample_place(entry.sample)[:2]
         others = [row for row in rows if sample_place(self._samples[row])[:2] != mine]
         if others:
-            runs = shingles(entry.text)
+            runs, limit = shingles(entry.text), near_limit(entry.text)
             for row in others:
                 text = self._text(row)
                 similarity = 1.0 if text == entry.text else jaccard(runs, shingles(text))
-                if similarity == 1.0 or (len(keys) > 1 and similarity >= self._limit):
+                if similarity == 1.0 or (len(keys) > 1 and similarity >= limit):
                     return Held(self._samples[row], similarity)
         if not any(self._text(row) == entry.text for row in rows):
             self._add(entry, keys)

@@ -20,6 +20,8 @@ Hashes = NDArray[np.uint64]
 BANDS: Final = 16
 _ROWS: Final = 8
 _RUN: Final = 4  # characters
+_LEAST: Final = 0.9
+_DIFFERING: Final = 6  # runs that a change of three characters in a row takes away, and as many that it brings
 _BLOCK: Final = 512  # runs hashed at once: a long text takes no more memory than a short one
 _STEP: Final = np.uint64(0x9E3779B97F4A7C15)
 
@@ -54,6 +56,12 @@ def jaccard(one: Hashes, other: Hashes) -> float:
     """What two sets of `shingles` have in common, exactly: 0.0 to 1.0."""
     shared = len(np.intersect1d(one, other, assume_unique=True))
     return shared / max(1, len(one) + len(other) - shared)
+
+
+def near_limit(text: str) -> float:
+    """The similarity from which a text is a near duplicate of another: about three characters in a row may differ, or
+    a tenth of a short text's runs. In a long text a new question after the same passage is a small share."""
+    return max(_LEAST, 1 - 2 * _DIFFERING / (len(text) + _DIFFERING))
 
 
 @lru_cache(maxsize=1)

@@ -1,8 +1,8 @@
 """Duplicate keys that the shards of a job share while they run.
 
 What is promised: an instruction that another shard was first to admit, by the time this one asks, is rejected here
-before an answer is paid for: the same normalised text, or one with a Jaccard similarity of at least LIMIT over its
-runs of four characters, where MinHash finds it. Which of two shards is first depends on their pace, so with shared
+before an answer is paid for: the same normalised text, or one that has nearly the same runs of four characters
+(`minhash.near_limit`), where MinHash finds it. Which of two shards is first depends on their pace, so with shared
 keys the rows of a shard depend on the others. Without them, or where they are out of reach, nothing else changes:
 `merge` compares all shards in a fixed order and has the last word, by embeddings as well.
 """
@@ -22,7 +22,6 @@ from localsynth.handoff.cluster.minhash import band_keys, shingles
 from localsynth.records import sample_place
 from localsynth.store.queries import Reader
 
-LIMIT = 0.9
 _BATCH = 1000
 _UNSIGNED = (1 << 64) - 1
 
@@ -55,7 +54,7 @@ class KeyServer:
 
     def __init__(self, stores: Sequence[Path], *, near: bool) -> None:
         """`stores`: of all shards, whether they exist yet or not."""
-        self._life, self._index = secrets.token_hex(8), KeyIndex(LIMIT)
+        self._life, self._index = secrets.token_hex(8), KeyIndex()
         for store in stores:
             # A store that is being written has a log beside it, and may be on another machine: it is left alone.
             if store.exists() and not store.with_name(f"{store.name}-wal").exists():
@@ -109,5 +108,5 @@ def _finding(held: Held) -> Finding:
     name = f"{sample_place(held.sample)[1]} of another shard"
     if held.similarity == 1.0:
         return exact_duplicate(name)
-    reason = f"{held.similarity:.3f} like {name}, limit {LIMIT:.2f}, by runs of four characters"
+    reason = f"{held.similarity:.3f} like {name}, by runs of four characters"
     return Finding("near_duplicate", False, held.similarity, reason)
