@@ -389,9 +389,8 @@ def test_the_cause_of_a_failure_is_found_in_the_log(log: str, cause: str, hint: 
     [
         ("Engine core initialization failed.\nSee above.", "Engine core initialization failed."),
         (
-            "1 validation error for ModelConfig\nquantization\n  Value error, Unknown method: fp3 [type=value_error, x]\n"
-            "    For further information visit a page",
-            "quantization Value error, Unknown method: fp3",
+            "1 validation error for C\nquantization\n  Value error, Unknown method: fp3 [type=x]\n  For further information",
+            "quantization Unknown method: fp3",
         ),
         ("", "ValueError"),
     ],

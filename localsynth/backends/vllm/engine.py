@@ -163,7 +163,7 @@ def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
     if "validation error" in lines[0] and len(lines) > 1:
         said = " ".join(line for line in lines[1:] if not line.startswith("For further information"))
-        lines = [said.split(" [type=")[0]]
+        lines = [said.split(" [type=")[0].replace("Value error, ", "")]
     return lines[0][:300]
 
 
