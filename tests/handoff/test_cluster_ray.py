@@ -43,8 +43,14 @@ near_duplicates = false
 context = 512
 """
 _RAY = Path(sys.executable).with_name("ray")
-# The second one keeps it on the loopback interface.
+# The second one keeps Ray on the loopback interface; who connects must say the same.
 _QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+
+
+@pytest.fixture(autouse=True)
+def loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in _QUIET.items():
+        monkeypatch.setenv(name, value)
 
 
 @pytest.fixture(scope="module")
