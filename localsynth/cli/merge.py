@@ -68,9 +68,10 @@ def _watch(main: Path, folder: Path) -> MergeReport:
     merged: dict[Path, tuple[int, int]] = {}
     while True:
         now = {path: _stamp(path) for path in map(job.shard_store, range(1, job.shards + 1)) if path.exists()}
-        if now and now != merged:
+        changed = [path for path, stamp in now.items() if merged.get(path) != stamp]
+        if changed:
             try:
-                report = _merge(main, list(now))
+                report = _merge(main, changed)
             except StoreBusy as error:
                 say(f"waiting: {error.message}")
             else:
