@@ -109,19 +109,11 @@ class _Driver:
         while self._working or (self._waiting and not interrupts()):
             if interrupts() > 1:
                 break
-            if self._hopeless:
-                self._waiting.clear()
             while self._idle and self._waiting and not interrupts():
                 self._give(self._idle.pop(), self._waiting.popleft())
             self._look()
             show(self._standing(draining=bool(interrupts())))
         return self._standing(draining=bool(interrupts()))
-
-    @property
-    def _hopeless(self) -> bool:
-        """Every worker has failed at a shard, and none has finished one: the next would load a model for nothing."""
-        states = [outcome.state for outcome in self._outcomes.values()]
-        return len(states) >= self._places.workers and set(states) == {"failed"}
 
     def _start(self) -> None:
         of = self._places
@@ -156,6 +148,7 @@ class _Driver:
             host, problem = "a node", _cause(error)
         if problem:
             self._problems[host] = problem
+            self._ray.kill(worker)
         else:
             self._idle.append(worker)
 
@@ -174,6 +167,9 @@ class _Driver:
                 reason = f"{_LIVES} workers died of it: {_cause(error)}"
                 self._outcomes[shard] = Outcome(shard, "failed", reason=reason)
             self._start()
+        states = [outcome.state for outcome in self._outcomes.values()]
+        if len(states) >= self._places.workers and set(states) == {"failed"}:
+            self._waiting.clear()  # the next one would load a model for nothing
 
     def _standing(self, *, draining: bool) -> Standing:
         try:
