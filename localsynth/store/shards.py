@@ -39,10 +39,16 @@ class ShardFile:
 
 
 def create_shard(path: Path, run: RunRow, shard: ShardRow) -> None:
-    """Make the store of one shard: the run with its id, and which part of it belongs here. StoreError as `Store`."""
-    with closing(open_writer(path, create=True)) as connection, faults(path), transaction(connection):
+    """Make the store of one shard: the run with its id, and which part of it belongs here. StoreError as `Store`.
+
+    It is there whole or not at all, for a merge that watches.
+    """
+    part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
+    with closing(open_writer(part, create=True)) as connection, faults(path), transaction(connection):
         insert(connection, "runs", run)
         insert(connection, "shards", shard)
+    part.replace(path)
 
 
 def read_shard(path: Path) -> ShardFile:
