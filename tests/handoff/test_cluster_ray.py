@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 from handed import write_plan
 from processes import ask, end, start, until
+from questions import repeated_questions
 
 from localsynth.filters.duplicates import instruction_key
 
@@ -141,7 +142,9 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_lost_or_made_twice(
 
 
 def test_duplicates_of_other_shards_are_caught_before_they_are_answered(address: str, tmp_path: Path) -> None:
-    job = pack(tmp_path, write_plan(tmp_path / "plan.toml", target=120), 4)
+    questions = repeated_questions(tmp_path / "questions.jsonl", 300)
+    more = f'method = "imported"\ninstructions = "{questions}"'
+    job = pack(tmp_path, write_plan(tmp_path / "plan.toml", target=120, more=more), 4)
     code, out, err = end(cluster(job, "--address", address), 300)
     assert code == 0, err
     assert json.loads(out)["kept"] == 120
