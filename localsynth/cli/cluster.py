@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _LINE_EVERY = 5.0
 
 
-@click.command()
+@click.command(short_help="Run a packed job on a Ray cluster.")
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option(
     "--address",
