@@ -50,6 +50,7 @@ def pack(
     from localsynth.handoff.pack import Packing
     from localsynth.handoff.pack import pack as write
 
+    out = out.expanduser().absolute()
     plan = build_plan({"plan_file": plan_file})
     plan = plan if plan.date else replace(plan, date=dt.date.today().isoformat())  # noqa: DTZ011 - the user's own day
     checked = {"ask": check_model, "answer": check_answer_model or check_model}

@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
@@ -37,7 +37,7 @@ class Packing:
     plan: Plan
     homes: Mapping[str, HomeModel]
     servers: Mapping[str, ResolvedModel]
-    toml: Any
+    toml: Callable[[Plan], str]
     store: Path
     shards: int
 
