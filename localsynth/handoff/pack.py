@@ -59,9 +59,10 @@ def pack(packing: Packing, out: Path) -> Job:
     try:
         part.mkdir(parents=True)
         _write(packing, models, part)
-        if out.exists():
-            out.rmdir()
-        part.rename(out)
+        out.mkdir(parents=True, exist_ok=True)
+        # One stays where one stands; job.json, which makes it a job, comes last.
+        for file in sorted(part.iterdir(), key=lambda file: file.name == JOB):
+            file.rename(out / file.name)
     except OSError as error:
         raise DataError(f"{out} cannot be written: {error.strerror}", "choose another folder") from None
     finally:
