@@ -70,7 +70,8 @@ def rule_name(rule: str) -> str:
     """A score's name as a person reads it: `instruction.too_short` is "question too short"."""
     part, _, name = rule.rpartition(".")
     side = {"instruction": "question", "": ""}.get(part, part.replace("_", " "))
-    return f"{side} {name.replace('_', ' ')}".strip()
+    # A store that was made elsewhere may name its scores as it likes.
+    return one_line(f"{side} {name.replace('_', ' ')}".strip(), 60)
 
 
 def _bar(progress: Progress, width: int) -> RenderableType:

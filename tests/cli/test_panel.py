@@ -75,7 +75,12 @@ def test_the_time_left() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "name"),
-    [("instruction.too_short", "question too short"), ("follow_up_2.loop", "follow up 2 loop"), ("review", "review")],
+    [
+        ("instruction.too_short", "question too short"),
+        ("follow_up_2.loop", "follow up 2 loop"),
+        ("review", "review"),
+        ("answer.\x1b[2J", "answer \ufffd[2J"),
+    ],
 )
 def test_rules_have_names(rule: str, name: str) -> None:
     assert rule_name(rule) == name
