@@ -16,6 +16,7 @@ from tiny_models import write_llama
 
 pytest.importorskip("mlx_lm", reason="mlx-lm is not installed: it is for Apple silicon and for Linux on x86-64")
 
+from localsynth import paths
 from localsynth.backends.mlx import MlxBackend, MlxSettings, library, loading
 from localsynth.backends.mlx.decoder import MlxDecoder, make_generator
 from localsynth.backends.tokenizer import read_tokenizer
@@ -281,6 +282,11 @@ async def test_folders_without_their_files(folder: Path, tmp_path: Path):
     with pytest.raises(ModelError, match=r"has no model-00002\.safetensors") as caught:
         await MlxBackend(copy, name="qwen3-4b").open()
     assert caught.value.hint == "localsynth models pull qwen3-4b"
+    pulled = paths.models_dir() / "owner--name"
+    for path, hint in ((pulled, "localsynth models pull owner/name"), (tmp_path / "mine", "choose another model")):
+        with pytest.raises(ModelError, match="there is no model folder") as caught:
+            await MlxBackend(path).open()
+        assert hint in caught.value.hint
     (copy / "model.safetensors.index.json").write_text("{")
     with pytest.raises(ModelError, match="cannot be read"):
         await small(copy, 1).open()

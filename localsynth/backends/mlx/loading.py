@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from localsynth import paths
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.mlx import library
 from localsynth.backends.mlx.decoder import MlxDecoder, make_generator
@@ -72,11 +73,11 @@ class Loader:
 def read_config(path: Path, name: str) -> dict[str, Any]:
     """The folder's config.json. ModelError when it is missing, broken, or wants code of the repository to be run."""
     if not path.is_dir():
-        raise ModelError(f"there is no model folder at {path}", f"localsynth models pull {name}")
+        raise ModelError(f"there is no model folder at {path}", _remedy(path, name))
     try:
         config = json.loads((path / "config.json").read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path / 'config.json'} cannot be read: {error}", f"localsynth models pull {name}") from None
+        raise ModelError(f"{path / 'config.json'} cannot be read: {error}", _remedy(path, name)) from None
     if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
         raise ModelError(f"{path / 'config.json'} does not say what kind of model it is", "choose another model folder")
     if "model_file" in config:
@@ -92,12 +93,21 @@ def weight_files(path: Path, name: str) -> list[Path]:
     try:
         wanted = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()) if index.is_file() else set()
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{index} cannot be read: {error}", f"localsynth models pull {name}") from None
+        raise ModelError(f"{index} cannot be read: {error}", _remedy(path, name)) from None
     missing = wanted - {file.name for file in files}
     if missing or not files:
         what = f"has no {min(missing)}" if missing else "holds no weights in safetensors"
-        raise ModelError(f"{path} {what}", f"localsynth models pull {name}")
+        raise ModelError(f"{path} {what}", _remedy(path, name))
     return files
+
+
+def _remedy(path: Path, name: str) -> str:
+    """What to type to have the folder whole; `name` is the folder's own where it is of no catalogue model."""
+    if name != path.name:
+        return f"localsynth models pull {name}"
+    if path.parent == paths.models_dir():
+        return f"localsynth models pull {name.replace('--', '/', 1)}"
+    return "fetch the folder again, or choose another model: `localsynth models list`"
 
 
 def number(config: Mapping[str, Any], key: str) -> int:
