@@ -62,7 +62,9 @@ class NearPairs:
         # Rows of one cell side by side: each look at a cell is then a slice.
         order = np.argsort(home, kind="stable")
         ends = np.searchsorted(home[order], np.arange(len(cells) + 1)).tolist()
-        short, bound, new, part = short[order], bound[order], new[order], part[order]
+        short = short[order]
+        bound = bound[order]
+        new, part = new[order], part[order]
         for one in range(len(cells)):
             for other in range(one, len(cells)):
                 first = _facing(bound, ends[one], ends[one + 1], other if other != one else None)
