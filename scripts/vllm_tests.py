@@ -25,6 +25,8 @@ SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFL
 
 def main(model: Path) -> int:
     """Run all; returns the exit status of the first part that failed."""
+    # Whoever ends this ends the server with it.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(143))
     os.environ.update(SMALL, LOCALSYNTH_TEST_VLLM_MODEL=str(model))
     here = "tests/backends/test_vllm_real.py"
     if status := tests("in process", here, "not server"):

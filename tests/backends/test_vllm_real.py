@@ -240,7 +240,7 @@ def pairs(tmp_path: Path, count: int, *how: str) -> list[dict]:
     out = tmp_path / "pairs.jsonl"
     own = {"LOCALSYNTH_HOME": str(tmp_path / "home"), "LOCALSYNTH_STORE": str(tmp_path / "run.db")}
     run = [sys.executable, "-m", "localsynth"]
-    short = ["--question-tokens", "160", "--answer-tokens", "48", "--seed", "1"]
+    short = ["--question-tokens", "160", "--answer-tokens", "384", "--seed", "1"]
     made = subprocess.run(
         [*run, "generate", "-n", str(count), *short, *how],
         env=os.environ | own, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
