@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from localsynth.backends.http import Http, count
@@ -38,6 +38,7 @@ _answers = st.fixed_dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(_answers, max_size=3))
 def test_whatever_comes(answers: list[dict[str, Any]]):
     answer = Answer()
@@ -53,6 +54,7 @@ def test_whatever_comes(answers: list[dict[str, Any]]):
     assert isinstance(answer.reason, int | str | None)
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20) | st.sampled_from([b"data: {}", b": ping", b"", b"data: [DONE]"]), max_size=6))
 async def test_whatever_lines_come(lines: list[bytes]):
     async def stream():
