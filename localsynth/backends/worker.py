@@ -98,15 +98,22 @@ class Worker:
 
     def take(self, mail: list[tuple[Job, bool]]) -> None:
         """Queue new jobs and drop cancelled ones."""
+        gone: list[Job] = []
         for job, cancel in mail:
             if not cancel:
                 self._waiting[job.uid] = job
-            elif job.uid in self._live:
-                del self._live[job.uid]
-                if self._decoder is not None:
-                    self._decoder.remove(job.uid)
+            elif self._live.pop(job.uid, None) is not None:
+                gone.append(job)
             else:
                 self._waiting.pop(job.uid, None)
+        try:
+            for job in gone:
+                if self._decoder is not None:
+                    self._decoder.remove(job.uid)
+        except Exception as error:
+            news: list[News] = []
+            self._die(error, news)
+            self._tell(news)
 
     def step(self) -> None:
         """Fill free slots, sample once for all, and tell the loop what came of it, in one wake-up."""
@@ -128,16 +135,17 @@ class Worker:
             self._tell(news)
 
     def refuse(self, mail: list[tuple[Job, bool]]) -> None:
-        """The backend closes: whoever still waits is told."""
+        """The backend is closed: whoever still waits is told."""
         self.take(mail)
         error = BackendError("the backend was closed while a request was running", "start the run again")
         self._tell([(job, error, "") for job in (*self._waiting.values(), *self._live.values())])
 
     def close(self) -> None:
-        """Free the decoder."""
+        """Free the decoder. What goes wrong in that harms nobody any more."""
         decoder, self._decoder = self._decoder, None
         if decoder is not None:
-            decoder.close()
+            with contextlib.suppress(Exception):
+                decoder.close()
 
     def _fill(self, decoder: Decoder, news: list[News]) -> None:
         while self._waiting and len(self._live) < decoder.room:
@@ -178,8 +186,7 @@ class Worker:
 
     def _die(self, error: Exception, news: list[News]) -> None:
         """Fail everything: what was written is lost, what waits may be tried again."""
-        with contextlib.suppress(Exception):
-            self.close()
+        self.close()
         again = self._finished_any and not isinstance(error, LocalsynthError)
         self._finished_any = False
         if isinstance(error, LocalsynthError):

@@ -8,8 +8,9 @@ import threading
 import pytest
 from contract import Contract, Prompts, opened
 
-from localsynth.backends.scripted import CONTEXT, END_ID, Script, ScriptedBackend
+from localsynth.backends.scripted import CONTEXT, END_ID, Script, ScriptedBackend, ScriptedDecoder, _Counter
 from localsynth.backends.scripted_texts import answer, question
+from localsynth.backends.stepped import SteppedBackend
 from localsynth.chat import derive
 from localsynth.errors import BackendError, ModelError
 from localsynth.records import Request, Sampling
@@ -86,6 +87,34 @@ async def test_a_decoder_that_dies_fails_all_that_wait_and_is_loaded_again():
         assert (await healthy.generate(request(0))).text == again.text
 
 
+async def test_a_decoder_that_dies_at_a_cancellation_is_loaded_again():
+    class Fragile(ScriptedDecoder):
+        def remove(self, uid: int) -> None:
+            raise RuntimeError("no such row")
+
+        def close(self) -> None:
+            raise RuntimeError("nor can it be freed")
+
+    made = []
+
+    def load() -> ScriptedDecoder:
+        kind = ScriptedDecoder if made else Fragile
+        made.append(kind(2, Script(delay=1e-4, write=lambda _: "word " * 150), "scripted", _Counter()))
+        return made[-1]
+
+    async with opened(SteppedBackend(load)) as backend:
+        started = asyncio.Event()
+        first = asyncio.create_task(backend.generate(request(0), lambda _: started.set()))
+        neighbour = asyncio.create_task(backend.generate(request(1)))
+        await started.wait()
+        first.cancel()
+        with pytest.raises(BackendError, match="no such row") as caught:
+            await neighbour
+        assert caught.value.retryable
+        assert (await backend.generate(request(1))).text.strip() == ("word " * 150).strip()
+    assert [type(decoder) for decoder in made] == [Fragile, ScriptedDecoder]
+
+
 async def test_a_decoder_that_keeps_dying_is_over():
     faults = {number: RuntimeError("no such device") for number in range(10)}
     async with opened(ScriptedBackend(1, Script(faults=faults))) as backend:
@@ -100,8 +129,6 @@ async def test_a_decoder_that_keeps_dying_is_over():
 async def test_a_model_that_does_not_load():
     def load():
         raise ValueError("bad magic")
-
-    from localsynth.backends.stepped import SteppedBackend
 
     backend = SteppedBackend(load)
     with pytest.raises(ModelError, match="bad magic") as caught:
