@@ -107,3 +107,10 @@ def test_a_password_never_gets_into_a_plan(url: str) -> None:
         plan_from({"ask": {"backend": "openai", "servers": [url]}})
     assert "secret" not in str(caught.value) + caught.value.hint
     plan_from({"ask": {"backend": "openai", "servers": ["http://host/@/v1"]}})
+
+
+@pytest.mark.parametrize("url", ["https://host/v1?api_key=secret", "http://host/#secret"])
+def test_nor_does_a_key(url: str) -> None:
+    with pytest.raises(PlanError, match="must end before any") as caught:
+        plan_from({"ask": {"backend": "openai", "servers": [url]}})
+    assert "secret" not in str(caught.value) + caught.value.hint

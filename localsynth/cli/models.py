@@ -30,7 +30,7 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
     """
     from localsynth import catalog
     from localsynth.cli.narration import data, data_json, say
-    from localsynth.printable import one_line
+    from localsynth.printable import one_line, printable
 
     here = catalog.machine()
     cards = [card for card in catalog.load() if role is None or role in card.roles]
@@ -53,7 +53,8 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
         )
     say("* suggested    get one: localsynth models pull NAME")
     for model in local:
-        data(f"here  {model.size / 1e9:>6.1f} GB  {model.origin:<12} {one_line(model.name, 60)}  {model.path}")
+        name, path = one_line(model.name, 60), printable(str(model.path))
+        data(f"here  {model.size / 1e9:>6.1f} GB  {model.origin:<12} {name}  {path}")
     for server in servers:
         data(f"here  server     {server.name:<12} {server.url}  (a guess by its port; use it with --server)")
     return 0

@@ -79,7 +79,9 @@ def role_table(given: Mapping[str, Any], file: Mapping[str, Any] = MappingProxyT
     if given.get("backend", "auto") not in {"auto", *SERVED} and not given.get("servers"):
         # A local backend that was typed takes the place of the file's server.
         table = {key: value for key, value in table.items() if key not in {"servers", "tokenizer"}}
-    if table.get("servers") and table.get("backend", "auto") == "auto":
+    backend = table.get("backend", "auto")
+    replaced = bool(given.get("servers")) and "backend" not in given  # by a server that was typed
+    if table.get("servers") and backend not in SERVED and (backend == "auto" or replaced):
         table["backend"] = "openai"
     if table.get("backend") == "ollama":
         table.setdefault("servers", [_OLLAMA])
@@ -108,11 +110,22 @@ def _models(data: dict[str, Any], given: Mapping[str, Any]) -> None:
         table = role_table({**given, **named}, data.get(role, {}))
         card = _found(table, say_starter=role == "ask")
         base = _base_sampling(role, card, given)
+        avoided = {text for entry in base for text in entry["avoid_first"]}
+        if avoided and not _biases(table):
+            remedy = "; with --tokenizer it could" if table["backend"] == "openai" else ""
+            say(f"the server cannot keep texts from beginning with {' or '.join(sorted(avoided))}{remedy}")
+            base = [{**entry, "avoid_first": ()} for entry in base]
         typed = {new: given[old] for old, new in flags.items() if old in given}
         if "sampling" not in table or (role == "ask" and "preset" in given):
             table["sampling"] = base
         table["sampling"] = [{**entry, **typed} for entry in sampling_tables(table["sampling"])]
         data[role] = table
+
+
+def _biases(table: Mapping[str, Any]) -> bool:
+    """Whether the backend can keep a first token away: a server needs the ids, which need the tokenizer."""
+    backend = table.get("backend", "auto")
+    return backend not in SERVED or (backend == "openai" and bool(table.get("tokenizer")))
 
 
 def _base_sampling(role: str, card: catalog.ModelCard | None, given: Mapping[str, Any]) -> list[dict[str, Any]]:

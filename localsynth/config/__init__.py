@@ -226,6 +226,7 @@ def _check(plan: Plan) -> None:
         need(bool(role.servers) or not served, f"{name}.servers", "must name the server's address: --server URL")
         # A plan is stored: a password must not be in it, and the message does not repeat it.
         need(not any(map(_has_login, role.servers)), f"{name}.servers", "must not hold a user name or a password")
+        need(not any("?" in url or "#" in url for url in role.servers), f"{name}.servers", "must end before any ? or #")
         need(served or not role.tokenizer, f"{name}.tokenizer", "is of served models; others bring their own")
         need(bool(role.sampling), f"{name}.sampling", "must have at least one entry")
         for entry in role.sampling:

@@ -51,7 +51,10 @@ def chosen_backend(role: RolePlan, found: ResolvedModel) -> BackendKind:
         # On a Mac llama.cpp is an extra: who installed it wants it for files of his own.
         embedded = found.card is not None and found.card.id == catalog.STARTER
         return "mlx" if apple and (embedded or not importlib.util.find_spec("llama_cpp")) else "llamacpp"
-    return "vllm" if found.kind == "folder" and not apple and importlib.util.find_spec("vllm") else "mlx"
+    if found.kind == "mlx" or apple:
+        return "mlx"
+    # Without either, vLLM is what a machine with a GPU should be told to install.
+    return "mlx" if importlib.util.find_spec("mlx_lm") and not importlib.util.find_spec("vllm") else "vllm"
 
 
 def _resolved(role: RolePlan) -> ResolvedModel:

@@ -29,6 +29,30 @@ def test_a_preset_in_the_file_takes_typed_tokens(cli: Callable, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("arguments", "avoided"),
+    [
+        (("--server", "http://127.0.0.1:9"), []),
+        (("--backend", "ollama"), []),
+        (("--server", "http://127.0.0.1:9", "--tokenizer", "m.gguf"), ["#", "**"]),
+    ],
+)
+def test_a_card_asks_nothing_of_a_server_that_cannot_do_it(cli: Callable, arguments: tuple, avoided: list) -> None:
+    done = cli("generate", "--model", "llama-3.1-8b", *arguments, "--print-plan", "--json")
+    assert done.json["ask"]["sampling"][0]["avoid_first"] == avoided
+    assert ("cannot keep texts from beginning with # or **" in done.err) == (not avoided)
+
+
+def test_a_typed_server_takes_the_place_of_a_local_backend(cli: Callable, tmp_path: Path) -> None:
+    (tmp_path / "plan.toml").write_text("[ask]\nbackend = 'llamacpp'\n[answer]\nbackend = 'ollama'\nmodel = 'm'\n")
+    typed = ("--plan", "plan.toml", "--server", "http://127.0.0.1:9", "--print-plan", "--json")
+    plan = cli("generate", *typed).json
+    assert [plan[role]["backend"] for role in ("ask", "answer")] == ["openai", "ollama"]
+    assert plan["ask"]["servers"] == plan["answer"]["servers"] == ["http://127.0.0.1:9"]
+    back = cli("generate", *typed, "--backend", "llamacpp")
+    assert back.code == 2
+
+
+@pytest.mark.parametrize(
     "text",
     ["ask = 'a model'", "limits = 5", "machine = []", "gate = 1", "[ask]\nmodel = 5", "[ask]\nsampling = [1]",
      "systems = 3", "language = 3"],

@@ -39,7 +39,9 @@ def found(kind: str, card: str | None = None) -> ResolvedModel:
         (found("gguf", "smollm2-135m"), False, {"llama_cpp", "mlx_lm"}, "llamacpp"),
         (found("mlx"), False, {"vllm"}, "mlx"),
         (found("folder"), False, {"vllm"}, "vllm"),
-        (found("folder"), False, set(), "mlx"),
+        (found("folder"), False, set(), "vllm"),
+        (found("folder"), False, {"mlx_lm"}, "mlx"),
+        (found("mlx"), False, set(), "mlx"),
         (found("folder"), True, {"vllm"}, "mlx"),
     ],
 )
