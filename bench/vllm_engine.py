@@ -1,6 +1,6 @@
 """What localsynth costs on top of vLLM: tokens a second of the backend and of a bare loop, over the same engine.
 
-    VLLM_CPU_KVCACHE_SPACE=1 PYTHON bench/vllm.py MODEL [--rows 64] [--slots 32] [--tokens 64] [--rounds 3]
+    VLLM_CPU_KVCACHE_SPACE=1 PYTHON bench/vllm_engine.py MODEL [--rows 64] [--slots 32] [--tokens 64] [--rounds 3]
 
 PYTHON is an interpreter that has vLLM (`make test-vllm` makes one), MODEL a model folder. The bare loop asks for the
 same ids with the same sampling and takes nothing but the final outputs. The limit it is printed against: 0.97.
