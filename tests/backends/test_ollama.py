@@ -31,6 +31,8 @@ def request(seed: int = 0, **parts) -> Request:
 
 
 class TestOllama(Contract):
+    instant = True
+
     @pytest.fixture(params=[False, True], ids=["plain", "adds BOS"])
     async def server(self, served_model: FakeModel, request: pytest.FixtureRequest) -> AsyncIterator[FakeServer]:
         async with running(served_model, script(adds_bos=request.param)) as server:

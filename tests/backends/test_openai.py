@@ -18,6 +18,7 @@ REAL = os.environ.get("LOCALSYNTH_TEST_VLLM_URL", "")
 
 
 class Served(Contract):
+    instant = True
     script = Script()
 
     @pytest.fixture

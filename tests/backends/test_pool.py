@@ -20,6 +20,8 @@ from localsynth.records import Completion, Request, Sampling
 
 
 class TestPool(Contract):
+    instant = True
+
     @pytest.fixture
     def backend(self):
         def make(slots: int) -> PoolBackend:

@@ -26,6 +26,7 @@ def request(seed: int = 0, prompt: str = ASK, **parts) -> Request:
 class TestScripted(Contract):
     @pytest.fixture(params=[0.0, 0.0005], ids=["at once", "piece by piece"])
     def backend(self, request: pytest.FixtureRequest):
+        self.instant = request.param == 0.0
         return lambda slots: ScriptedBackend(slots, Script(delay=request.param))
 
     @pytest.fixture
