@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import itertools
 import os
 import signal
 from pathlib import Path
 
 import pytest
+from pacing import STEP, pace
 
-from localsynth.backends.scripted import Script, ScriptedBackend
 from localsynth.backends.scripted_texts import answer, question
 from localsynth.config import Plan, plan_from
-from localsynth.engine import roles
 from localsynth.engine.calibrate import Calibration, calibrate, slot_counts
 from localsynth.engine.metering import RoleTally, Speed, slowdown
 from localsynth.engine.perpair import best, per_pair
@@ -38,7 +38,8 @@ def run(seconds: float, chosen: Plan | None = None, **options) -> tuple[Calibrat
 
 def test_a_calibration_counts_what_the_run_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    found, said = run(1.2)
+    pace(monkeypatch)
+    found, said = run(5)
     assert [speed.slots for speed in found.speeds] == [1, 2, 6]
     assert said[0] == "loading the model"
     assert found.model == "scripted"
@@ -53,12 +54,13 @@ def test_a_calibration_counts_what_the_run_did(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step takes 2 ms or more, for one row as for six, so a slot writes at most 500 tokens a second."""
-    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(6, Script(delay=0.002)))
-    found, _ = run(2.0, choose=lambda most: [1, most])
+    """A step takes 2 ms, for one row as for six."""
+    pace(monkeypatch)
+    found, _ = run(4, choose=lambda most: [1, most])
     one, six = sorted(found.speeds, key=lambda speed: speed.slots)
-    assert 0 < one.ask_rate <= 505
-    assert one.tokens_per_second < six.tokens_per_second <= 6 * 505
+    assert one.tokens_per_second == pytest.approx(1 / STEP, rel=0.1)
+    # A row that ends hears of it some steps later, while the others go on.
+    assert 3 / STEP < six.tokens_per_second < 6.1 / STEP
     assert best(found, per_pair(found, plan())) == six
 
 
@@ -68,10 +70,10 @@ def test_answers_that_do_not_end_count_as_far_as_they_went(monkeypatch: pytest.M
     def write(request) -> str:
         return text if request.prompt.rstrip("\n").endswith("assistant") else f"What is number {request.seed} good for?"
 
-    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.002, write)))
+    pace(monkeypatch, 4, write=write)
     limits = {"backend": "scripted", "sampling": {"max_tokens": 4000}}
     chosen = plan(answer=limits)
-    found, _ = run(2.0, chosen, choose=lambda most: [most])
+    found, _ = run(1, chosen, choose=lambda most: [most])
     assert (found.answers, found.answer_tokens, found.kept) == (0, None, 0)
     assert found.speeds[0].answer_rate > 0
     pair = per_pair(found, chosen)
@@ -98,17 +100,18 @@ def test_an_interrupt_gives_what_is_known(monkeypatch: pytest.MonkeyPatch) -> No
             return answer(request.seed, request.prompt)
         return question(request.seed)
 
-    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(0.0001, write)))
+    pace(monkeypatch, 4, write=write)
     found, _ = run(600)
     assert found.seconds < 300
     assert found.kept > 0
 
 
-def test_imported_instructions_are_only_answered(tmp_path: Path) -> None:
+def test_imported_instructions_are_only_answered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pace(monkeypatch)
     file = tmp_path / "in.txt"
     file.write_text("".join(f"What is the capital of country number {n}?\n" for n in range(40)))
     chosen = plan(method="imported", instructions=str(file))
-    found, _ = run(60, chosen)
+    found, _ = run(120, chosen)
     assert found.question_tokens is None
     assert 30 <= found.kept <= 40
     pair = per_pair(found, chosen)
@@ -118,14 +121,16 @@ def test_imported_instructions_are_only_answered(tmp_path: Path) -> None:
 
 
 def test_nothing_written_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(delay=0.5)))
+    clock = pace(monkeypatch)
+    ticks = itertools.count()
+    monkeypatch.setattr(clock, "monotonic", lambda: float(next(ticks)))  # every window is over at its first look
     with pytest.raises(BackendError, match="nothing was written"):
         run(0.2)
 
 
 def test_an_error_of_the_backend_is_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     faults = {3: BackendError("the server burns", "put it out")}
-    monkeypatch.setattr(roles, "build_backend", lambda role, plan: ScriptedBackend(4, Script(faults=faults)))
+    pace(monkeypatch, 4, faults=faults)
     with pytest.raises(BackendError, match="burns"):
         run(5)
 

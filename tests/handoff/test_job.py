@@ -102,7 +102,7 @@ def test_what_home_has_is_not_made_again(tmp_path: Path) -> None:
 
 
 def test_a_shard_drains_when_it_is_told_and_goes_on(tmp_path: Path) -> None:
-    job = pack(tmp_path, shards=2, target=40)
+    job = pack(tmp_path, shards=2, target=400)  # half a minute at this delay
     store = job / "shards" / "shard-1-of-2.db"
     process = start("run", job, "--shard", "1/2", faults={"DELAY": 0.005})
     until(lambda: ask(store, "SELECT count(*) FROM dataset"), "a first row")
@@ -110,9 +110,9 @@ def test_a_shard_drains_when_it_is_told_and_goes_on(tmp_path: Path) -> None:
     code, _, err = end(process)
     assert code == 6, err
     assert "shard 1/2 stopped: it was told to stop" in err
-    assert 0 < ask(store, "SELECT count(*) FROM dataset") < 20
+    assert 0 < ask(store, "SELECT count(*) FROM dataset") < 200
     do("run", job, "--shard", "1/2")
-    assert ask(store, "SELECT count(*) FROM dataset") == 20
+    assert ask(store, "SELECT count(*) FROM dataset") == 200
 
 
 def test_imported_instructions_are_split_among_the_shards(tmp_path: Path) -> None:

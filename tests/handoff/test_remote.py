@@ -90,7 +90,8 @@ def test_it_is_started_there(job: Job, far: Path) -> None:
     said = remote.submit("gpu", job, "jobs/one", "run")
     assert said.startswith("started, process ")
     assert int(said.rpartition(" ")[2]) > 1
-    until(lambda: (place / "run.log").read_text() == f"in {place}\n", "the start")
+    log = place / "run.log"  # made by what goes on after the answer
+    until(lambda: log.exists() and log.read_text() == f"in {place}\n", "the start")
 
 
 def test_a_live_store_is_copied_whole(job: Job) -> None:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import sysconfig
 from pathlib import Path
+from shlex import quote
 
 import pytest
 from handed import write_plan
@@ -18,7 +19,9 @@ from processes import ask, end, start, until
 PYTHON = """#!/bin/sh
 if [ "$1 $2" = "-m venv" ]; then
   {python} -m venv --without-pip "$3" || exit 1
-  for folder in "$3"/lib/python*/site-packages; do echo {packages} > "$folder/tests.pth"; done
+  for folder in "$3"/lib/python*/site-packages; do
+    printf '%s\\n' {packages} {tests} 'import slow_steps' > "$folder/tests.pth"
+  done
   exit 0
 fi
 exec {python} "$@"
@@ -35,7 +38,8 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, st
     shutil.move(folder / "here", folder / "there")
     tools = folder / "bin"
     tools.mkdir()
-    (tools / "python3").write_text(PYTHON.format(python=sys.executable, packages=sysconfig.get_path("purelib")))
+    places = {"packages": quote(sysconfig.get_path("purelib")), "tests": quote(str(Path(__file__).parent))}
+    (tools / "python3").write_text(PYTHON.format(python=sys.executable, **places))
     (tools / "python3").chmod(0o755)
     environment = {"PATH": f"{tools}:/usr/bin:/bin", "HOME": str(folder), "PIP_NO_INDEX": "1", "LANG": "C.UTF-8"}
     return folder / "there", environment
@@ -45,13 +49,13 @@ def test_it_installs_runs_drains_and_goes_on(packed: tuple[Path, dict[str, str]]
     job, environment = packed
     first, second = (job / "shards" / f"shard-{n}-of-2.db" for n in (1, 2))
 
-    def begin(*arguments: str) -> subprocess.Popen[str]:
+    def begin(*arguments: str, **more: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            ["bash", str(job / "run.sh"), *arguments], env=environment, cwd="/", text=True, start_new_session=True,
+            ["bash", str(job / "run.sh"), *arguments], env=environment | more, cwd="/", text=True, start_new_session=True,
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
 
-    process = begin()
+    process = begin(SLOW_STEPS="0.5")  # a row takes a second then, and all of them more than a minute
     until(lambda: process.poll() is not None or ask(first, "SELECT count(*) FROM dataset"), "a first row")
     process.send_signal(signal.SIGTERM)
     code, out, err = end(process, 120)
