@@ -47,7 +47,13 @@ def connected(address: str, workers: int) -> Iterator[Size]:
     try:
         if address == LOCAL:
             # More than there are workers: actors that take every CPU would starve what Ray does beside them.
-            ray.init(num_cpus=_cores() + max(workers, 1), include_dashboard=False, _node_ip_address=_LOOPBACK, **quiet)
+            ray.init(
+                address=LOCAL,
+                num_cpus=_cores() + max(workers, 1),
+                include_dashboard=False,
+                _node_ip_address=_LOOPBACK,
+                **quiet,
+            )
         else:
             ray.init(address=address, **quiet)
     # Another version of Ray or of Python on the cluster is a RuntimeError, a wrong address one of the others.
