@@ -13,71 +13,83 @@ from typing import Protocol
 from localsynth.errors import BackendError
 from localsynth.records import Completion
 
-GAIN = 1.05  # a higher limit must bring this much more throughput to be kept
+GAIN = 0.05  # a higher limit must bring this share more throughput to be kept; a lower one may cost so much
 SETTLED = 8  # windows after which a settled limit is tried again: the mix of short and long requests changes
+WINDOW = 32  # requests that a limit is judged by, at least; twice the limit where that is more
 
 
 class Concurrency:
     """The limit, from what became of the requests. Times are seconds of any clock that only goes forward.
 
-    It grows while throughput rises, goes back one step when it does not, and is halved when the server is overloaded;
-    after that it grows by one at a time, as TCP does.
+    It grows while throughput rises, goes back a step when it does not, and is halved when the server is overloaded;
+    then it grows by an eighth at a time up to where that was. A settled limit is tried lower and higher in turns, but
+    never lower where it began at `most`, which somebody has chosen.
+
+    Throughput is Little's law: the limit times the tokens of a request by its seconds. Short and long requests have
+    much the same speed, so this is known from far fewer of them than tokens by the clock.
     """
 
     def __init__(self, most: int, start: int) -> None:
         self.most = max(1, most)
         self.limit = min(max(1, start), self.most)
+        self._chosen = self.limit == self.most
         self._before = self.limit
-        self._best = 0.0
-        self._careful = False
-        self._rest = 0
-        self._cut_at = -math.inf
-        self._since, self._tokens, self._done, self._queued = 0.0, 0, 0, False
+        self._best = self._settled = 0.0
+        self._refused = self._rest = 0
+        self._lower = False
+        self._cut_at = self._opened = -math.inf
+        self._done, self._tokens, self._seconds = 0, 0, 0.0
 
-    def finished(self, tokens: int, started: float, now: float, *, queued: bool) -> None:
-        """A request that began at `started` brought `tokens`; `queued`: another one waits for its place."""
-        if started < self._cut_at:
-            return  # one of the too many: what they bring is not what the lower limit brings
-        self._done += 1
-        self._queued = self._queued or queued
-        if self._done == self.limit:
-            # What was sent under the old limit is out of the way: measure from here.
-            self._since, self._tokens = now, 0
+    def finished(self, tokens: int, started: float, now: float, *, full: bool) -> None:
+        """A request that began at `started` brought `tokens`; `full`: no place was free until it ended."""
+        if started <= self._opened or not full:
+            return  # it ran in part under another limit, or the limit held nobody back
+        self._done, self._tokens, self._seconds = self._done + 1, self._tokens + tokens, self._seconds + now - started
+        if self._done < max(WINDOW, 2 * self.limit) or not self._seconds:
             return
-        self._tokens += tokens
-        if self._done < 2 * self.limit or now <= self._since:
-            return
-        rate, full = self._tokens / (now - self._since), self._queued
+        rate = self.limit * self._tokens / self._seconds
         self._open_window(now)
-        if full:
-            self._judge(rate)
+        self._judge(rate)
 
     def overloaded(self, started: float, now: float) -> None:
         """The server refused a request that began at `started`, or did not answer in time."""
         if started < self._cut_at:
             return  # sent before the last cut: its failure says nothing about the limit that holds now
+        self._refused = self.limit
         self.limit = self._before = max(1, self.limit // 2)
-        self._cut_at, self._best, self._careful, self._rest = now, 0.0, True, 0
+        self._cut_at, self._best, self._rest = now, 0.0, 0
         self._open_window(now)
 
     def _judge(self, rate: float) -> None:
         if self._rest:
             self._rest -= 1
+            self._settled += rate / SETTLED
             if not self._rest:
-                self._best = rate
-                self._grow()
-        elif rate > self._best * GAIN:
+                self._best = self._settled
+                self._lower = not self._lower and not self._chosen
+                self._shrink() if self._lower else self._grow()
+        elif self.limit < self._before:
+            self._settle(self.limit if rate >= self._best * (1 - GAIN) else self._before)
+        # Of a small step no more is asked than half of what it brings where throughput grows with the limit.
+        elif rate > self._best * (1 + min(GAIN, (self.limit / self._before - 1) / 2)):
             self._best = rate
             self._grow()
         else:
-            self.limit, self._rest = self._before, SETTLED
+            self._settle(self._before)
+
+    def _settle(self, limit: int) -> None:
+        self.limit, self._rest, self._settled = limit, SETTLED, 0.0
 
     def _grow(self) -> None:
         self._before = self.limit
-        self.limit = min(self.most, self.limit + (1 if self._careful else max(1, self.limit // 2)))
+        self.limit = min(self.most, self.limit + max(1, self.limit // (8 if self.limit < self._refused else 2)))
+
+    def _shrink(self) -> None:
+        self._before = self.limit
+        self.limit = max(1, self.limit * 2 // 3)
 
     def _open_window(self, now: float) -> None:
-        self._since, self._tokens, self._done, self._queued = now, 0, 0, False
+        self._opened, self._done, self._tokens, self._seconds = now, 0, 0, 0.0
 
 
 class Asking(Protocol):
@@ -115,9 +127,10 @@ class Gate:
                 self.concurrency.overloaded(sent, monotonic())
             raise
         finally:
+            full = self.inside >= self.concurrency.limit
             self.leave()
         now = monotonic()
-        self.concurrency.finished(done.completion_tokens, sent, now, queued=self.queued)
+        self.concurrency.finished(done.completion_tokens, sent, now, full=full)
         return replace(done, duration=now - arrived)
 
     async def enter(self) -> None:
@@ -140,7 +153,11 @@ class Gate:
 
     def close(self) -> None:
         """Whoever waits, or comes later, is told."""
-        self._closed = error = BackendError("the backend is closed", "start the run again")
+        self._closed = BackendError("the backend is closed", "start the run again")
+        self.turn_away(self._closed)
+
+    def turn_away(self, error: BackendError) -> None:
+        """Whoever waits gets this error; what runs goes on."""
         while self._waiting:
             turn = self._waiting.popleft()
             if not turn.done():
