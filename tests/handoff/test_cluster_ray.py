@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import secrets
 import signal
 import socket
 import sqlite3
@@ -44,8 +45,13 @@ near_duplicates = false
 context = 512
 """
 _RAY = Path(sys.executable).with_name("ray")
-# The second one keeps Ray on the loopback interface; who connects must say the same.
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+# The second one keeps Ray on the loopback interface; who connects must say the same, and have the token.
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_AUTH_MODE": "token",
+    "RAY_AUTH_TOKEN": secrets.token_hex(32),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -126,6 +132,7 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_lost_or_made_twice(
     victim = job / "shards" / "shard-2-of-2.db"
     committed = "SELECT count(*) FROM samples"
     until(lambda: running.poll() is not None or (ask(victim, committed) or 0) >= 3, "rows are committed", 300)
+    assert running.poll() is None, end(running)
     before = rows(victim, "SELECT id, created FROM samples WHERE state = 'done'")
     os.kill(ask(victim, "SELECT pid FROM runs"), signal.SIGKILL)
     code, out, err = end(running, 600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import secrets
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from localsynth.errors import BackendError, MissingPackage
 
 LOCAL = "local"
 _LOOPBACK = "127.0.0.1"
-_START = "ray start --head, then name it: --address HOST:6379; or --address local for this machine alone"
+_START = "ray start --head, then --address HOST:6379, with RAY_AUTH_MODE=token where it wants one; or --address local"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,11 @@ def connected(address: str, workers: int) -> Iterator[Size]:
     if find_spec("ray") is None:
         raise MissingPackage("ray is not installed", "pip install 'localsynth[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if address == LOCAL:
+        # A token of this process alone; without one Ray would keep a token in the user's home.
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         # Ray's switch for "no other machine": it takes 127.0.0.1 as a wish only, and listens on the network's address.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     _knock(address)
