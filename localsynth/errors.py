@@ -45,14 +45,22 @@ class MissingPackage(ModelError):
 class BackendError(LocalsynthError):
     """Generation failed. The engine retries when `retryable`; backends never retry.
 
-    `retry_after`: seconds that a server asked to be left alone, where it said so.
+    `retry_after`: seconds that a server asked to be left alone, where it said so. `overloaded`: a server is well, but
+    has too much to do.
     """
 
     def __init__(
-        self, message: str, hint: str = "", *, retryable: bool = False, retry_after: float | None = None
+        self,
+        message: str,
+        hint: str = "",
+        *,
+        retryable: bool = False,
+        retry_after: float | None = None,
+        overloaded: bool = False,
     ) -> None:
         super().__init__(message, hint, retryable=retryable)
         self.retry_after = retry_after
+        self.overloaded = overloaded
 
 
 class ContextOverflow(BackendError):

@@ -8,7 +8,7 @@ import math
 from collections import deque
 from dataclasses import replace
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from localsynth.errors import BackendError
 from localsynth.records import Completion
@@ -171,3 +171,16 @@ class Gate:
             if not turn.done():
                 self.inside += 1
                 turn.set_result(None)
+
+
+@runtime_checkable
+class Gated(Protocol):
+    """A backend whose requests wait at a gate; None until it is open."""
+
+    @property
+    def gate(self) -> Gate | None: ...
+
+
+def gate_of(backend: object) -> Gate | None:
+    """The gate of a backend that has one."""
+    return backend.gate if isinstance(backend, Gated) else None

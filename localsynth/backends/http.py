@@ -90,7 +90,13 @@ class Http:
         message = f"{self.address.root} answered {reply.status} to {doing}{': ' + words if words else ''}"
         if reply.status in _AGAIN:
             hint = "it is busy or failing: give it fewer requests at once with --slots, or look at its log"
-            return BackendError(message, hint, retryable=True, retry_after=_retry_after(reply.headers))
+            return BackendError(
+                message,
+                hint,
+                retryable=True,
+                retry_after=_retry_after(reply.headers),
+                overloaded=reply.status in OVERLOADED,
+            )
         return BackendError(message, "look at the server's log")
 
     def words(self, body: bytes) -> str:

@@ -12,8 +12,9 @@ from fake_server import Script, running
 from test_scripted import ANSWER, ASK, request
 
 from localsynth.backends.base import BackendInfo
+from localsynth.backends.concurrency import Concurrency, Gate
 from localsynth.backends.openai import OpenAIBackend
-from localsynth.backends.pool import FIRST_REST, STRIKES, PoolBackend
+from localsynth.backends.pool import FIRST_BREATH, FIRST_REST, STRIKES, PoolBackend
 from localsynth.backends.scripted import ScriptedBackend
 from localsynth.errors import BackendError, ContextOverflow, ModelError
 from localsynth.records import Completion, Request, Sampling
@@ -178,6 +179,119 @@ async def test_a_server_that_asks_for_time_gets_it_and_is_not_dead():
         clock.now += 7
         done = await asyncio.gather(pool.generate(request()), pool.generate(request()))
     assert len(done) == 2
+
+
+def busy(retry_after: float | None = None) -> BackendError:
+    return BackendError("429", "wait", retryable=True, retry_after=retry_after, overloaded=True)
+
+
+@pytest.mark.parametrize("told", [None, 0.0])
+async def test_a_busy_server_is_not_a_dead_one_but_comes_last_for_a_while(told: float | None):
+    clock = Clock()
+    one, other = Member(*[busy(told)] * STRIKES * 2), Member()
+    one.go.clear()
+    other.go.clear()
+    pool = PoolBackend([one, other], clock=clock)
+    async with opened(pool):
+        one._info = replace(one._info, max_concurrency=STRIKES * 100)
+        tasks = [asyncio.create_task(pool.generate(request())) for _ in range(STRIKES + 1)]
+        await asyncio.sleep(0)
+        one.go.set()
+        other.go.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert sum(isinstance(result, BackendError) for result in results) == STRIKES
+        await pool.generate(request())
+        assert (one.calls, other.calls) == (STRIKES, 2)
+        other.go.clear()
+        tasks = [asyncio.create_task(pool.generate(request())) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert (one.calls, other.calls) == (STRIKES, 6)
+        clock.now += FIRST_BREATH  # not seconds of rest, and no single request that tries it
+        one.answers.clear()
+        one.go.clear()
+        more = [asyncio.create_task(pool.generate(request())) for _ in range(4)]
+        await asyncio.sleep(0)
+        assert (one.calls, other.calls) == (STRIKES + 4, 6)
+        one.go.set()
+        other.go.set()
+        await asyncio.gather(*tasks, *more)
+
+
+async def test_servers_that_are_all_busy_are_asked_all_the_same():
+    async with opened(PoolBackend([Member(*[busy()] * STRIKES * 3)], clock=Clock())) as pool:
+        errors = await failing(pool, STRIKES * 3)
+        assert all(error.message == "429" and error.retryable for error in errors)
+        assert (await pool.generate(request())).text
+
+
+class Queued(Member):
+    """One whose requests wait at a gate for a single place."""
+
+    def __init__(self, *answers: BackendError | None, limit: int = 1) -> None:
+        super().__init__(*answers)
+        self.gate = Gate(Concurrency(2, limit))
+
+    async def generate(self, request: Request, on_text=None) -> Completion:
+        await self.gate.enter()
+        try:
+            return await super().generate(request, on_text)
+        finally:
+            self.gate.leave()
+
+
+async def test_what_waits_for_a_server_that_is_put_aside_is_told_at_once():
+    dead, well = Queued(*[down()] * 100), Member()
+    dead.go.clear()
+    well.go.clear()
+    async with opened(PoolBackend([dead, well], clock=Clock())) as pool:
+        tasks = [asyncio.create_task(pool.generate(request())) for _ in range(60)]
+        await asyncio.sleep(0)
+        dead.go.set()
+        well.go.set()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        failed = [one for one in results if isinstance(one, BackendError)]
+    assert dead.calls == STRIKES + 1  # the last place was handed on before it was put aside
+    assert len(failed) == 20
+    assert all(error.retryable for error in failed)
+
+
+async def test_the_load_is_measured_by_the_limit_that_holds_now():
+    cut, well = Queued(limit=1), Queued(limit=2)
+    for one in (cut, well):
+        one.go.clear()
+    async with opened(PoolBackend([cut, well])) as pool:
+        tasks = [asyncio.create_task(pool.generate(request())) for _ in range(12)]
+        await asyncio.sleep(0)
+        assert [member.inside for member in pool._members] == [4, 8]
+        cut.go.set()
+        well.go.set()
+        await asyncio.gather(*tasks)
+
+
+async def test_one_that_comes_back_with_another_model_is_refused_for_good():
+    clock = Clock()
+    other, well = Member(template="other", openings=1), Member()
+    async with opened(PoolBackend([other, well], clock=clock)) as pool:
+        clock.now += FIRST_REST
+        (error,) = await failing(pool, 1)
+        assert "differ" in error.message
+        assert error.retryable
+        for _ in range(5):
+            clock.now += 1e6
+            assert (await pool.generate(request())).text
+    first = Member(*[down()] * STRIKES)
+    async with opened(PoolBackend([first, Member(template="other", openings=1)], clock=clock)) as pool:
+        first.go.clear()
+        waiting = asyncio.create_task(pool.generate(request()))
+        await asyncio.sleep(0)
+        clock.now += FIRST_REST
+        await failing(pool, 1)
+        first.go.set()
+        await asyncio.gather(waiting, return_exceptions=True)
+        await failing(pool, STRIKES - 1)
+        (error,) = await failing(pool, 1)
+    assert "no server is left: the connection broke off" in error.message
+    assert error.retry_after == FIRST_REST
 
 
 async def test_a_prompt_that_is_too_long_is_nobodys_fault():

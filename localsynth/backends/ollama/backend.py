@@ -49,6 +49,11 @@ class OllamaBackend:
             raise BackendError("the backend is not open", "await open() first")
         return self._info
 
+    @property
+    def gate(self) -> Gate | None:
+        """Where requests wait for the server."""
+        return self._gate
+
     async def open(self) -> None:
         """Look at the server. BackendError when it is no Ollama, ModelError when it has not got the model."""
         if self._info is not None:

@@ -41,6 +41,11 @@ class OpenAIBackend:
             raise BackendError("the backend is not open", "await open() first")
         return self._info
 
+    @property
+    def gate(self) -> Gate | None:
+        """Where requests wait for the server; None before `open`."""
+        return self._gate
+
     async def open(self) -> None:
         """Look at the server and probe it. BackendError when it cannot be used, ModelError when the model cannot."""
         if self._server is not None:
