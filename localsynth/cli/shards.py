@@ -14,6 +14,7 @@ from localsynth.cli.plan_flags import role_table
 from localsynth.config import SERVED, Plan, plan_data, plan_from
 from localsynth.engine import runner
 from localsynth.engine.corpus import SharedKeys
+from localsynth.engine.lock import hold
 from localsynth.errors import DataError, ModelError, NotFound, StoreError
 from localsynth.events import Progress
 from localsynth.handoff.job import Job, parse_shard, read_job
@@ -44,7 +45,12 @@ def carry_out(
     """Carry a shard out in this process; its state at the end, and why it is not finished. `shared`: keys of others."""
     plan = _here(job, job.shard_plan(shard), typed)
     store = job.shard_store(shard, out)
-    _prepare(job, shard, plan, store)
+    try:
+        store.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"{store.parent} cannot be made: {error.strerror}", "name another folder: --out") from None
+    with hold(store, job.id):  # not while another process makes it, or is at work on it
+        _prepare(job, shard, plan, store)
     return runner.run(store, job.id, narrate, runner.Shard(job.known, say, shared))
 
 
@@ -104,17 +110,12 @@ def _prepare(job: Job, shard: int, plan: Plan, store: Path) -> None:
     """Make the shard's store, or check that the one that is there is this shard of this job."""
     expected = {name: home for name, home in job.models.items() if name in {"ask", "answer"}}
     if not store.exists():
-        try:
-            store.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DataError(f"{store.parent} cannot be made: {error.strerror}", "name another folder: --out") from None
         part = ShardRow(job.id, shard, job.shards, job.digest, plan.target, job.plan.target, expected)
         row = RunRow(
             job.id, 1, f"shard {shard}/{job.shards}", plan.method, plan.ask.backend, plan.ask.model, None, None, None,
             plan_data(plan), plan.seed, plan.target, "created", {}, now(), None, None, None, None, None, None,
         )  # fmt: skip
         create_shard(store, row, part)
-        return
     with Reader.open(store) as reader:
         found = reader.shards(job.id)
     if [(part.shard, part.job) for part in found] != [(shard, job.digest)]:

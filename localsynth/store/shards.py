@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import secrets
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,14 +42,19 @@ class ShardFile:
 def create_shard(path: Path, run: RunRow, shard: ShardRow) -> None:
     """Make the store of one shard: the run with its id, and which part of it belongs here. StoreError as `Store`.
 
-    It is there whole or not at all, for a merge that watches.
+    It is there whole or not at all, for a merge that watches. One that came to be there meanwhile stays as it is.
     """
-    part = path.with_name(f".{path.name}.part")
-    part.unlink(missing_ok=True)
-    with closing(open_writer(part, create=True)) as connection, faults(path), transaction(connection):
-        insert(connection, "runs", run)
-        insert(connection, "shards", shard)
-    part.replace(path)
+    with _part(path) as part:
+        with closing(open_writer(part, create=True)) as connection, faults(path), transaction(connection):
+            insert(connection, "runs", run)
+            insert(connection, "shards", shard)
+        # Another process may have made it, and have rows in it: linking never replaces.
+        try:
+            path.hardlink_to(part)
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links
+            part.replace(path)
 
 
 def read_shard(path: Path) -> ShardFile:
@@ -83,12 +89,21 @@ def write_known(home: Path, target: Path) -> int:
 
 def snapshot(path: Path, target: Path) -> None:
     """Copy a store as it is at one moment, beside a run that writes to it; `target` is replaced whole or not at all."""
-    part = target.with_name(f".{target.name}.part")
-    part.unlink(missing_ok=True)
-    with closing(open_reader(path)) as source, faults(path), closing(sqlite3.connect(part)) as copy:
-        source.backup(copy)
-        copy.execute("PRAGMA journal_mode = DELETE")
-    part.replace(target)
+    with _part(target) as part:
+        with closing(open_reader(path)) as source, faults(path), closing(sqlite3.connect(part)) as copy:
+            source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")
+        part.replace(target)
+
+
+@contextmanager
+def _part(path: Path) -> Iterator[Path]:
+    """A name beside `path` that no other process uses; nothing is left of it."""
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        yield part
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def insert(connection: sqlite3.Connection, table: str, row: RunRow | ShardRow) -> None:

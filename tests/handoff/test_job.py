@@ -17,7 +17,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from handed import content, write_plan
+from handed import Made, content, shard_store, write_plan
 from hypothesis import given
 from hypothesis import strategies as st
 from processes import ask, create, end, start, until
@@ -25,9 +25,12 @@ from processes import ask, create, end, start, until
 from localsynth.cli.main import main
 from localsynth.config import plan_from
 from localsynth.engine import launch
+from localsynth.engine.lock import hold
 from localsynth.errors import DataError, PlanError
 from localsynth.handoff.job import Job, parse_shard, read_job
 from localsynth.handoff.wheel import constraints
+from localsynth.store import shards
+from localsynth.store.shards import create_shard, read_shard
 
 SECRETS = {"HF_TOKEN": "hf_abcdefghijklmnop", "OPENAI_API_KEY": "sk-secretsecretsecret"}  # pragma: allowlist secret
 ROOT = Path(__file__).resolve().parents[2]
@@ -113,6 +116,39 @@ def test_a_shard_drains_when_it_is_told_and_goes_on(tmp_path: Path) -> None:
     assert 0 < ask(store, "SELECT count(*) FROM dataset") < 200
     do("run", job, "--shard", "1/2")
     assert ask(store, "SELECT count(*) FROM dataset") == 200
+
+
+def test_a_shard_at_which_somebody_works_is_left_alone(tmp_path: Path) -> None:
+    job = pack(tmp_path, shards=2, target=4)
+    store = read_job(job).shard_store(1)
+    with hold(store, "01OTHER"):
+        _, err = do("run", job, "--shard", "1/2", code=4)
+    assert "is at work on" in err
+    assert not store.exists(), "who works on it makes it"
+
+
+def test_a_store_that_was_made_meanwhile_keeps_its_rows(tmp_path: Path) -> None:
+    store = shard_store(tmp_path / "shard.db", 1, 2, [Made(0, "Why?")])
+    file = read_shard(store)
+    create_shard(store, file.run, file.shard)
+    assert ask(store, "SELECT count(*) FROM samples") == 1
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".part")] == []
+
+
+def test_copies_that_are_made_at_once_do_not_meet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, target = shard_store(tmp_path / "shard.db", 1, 2, [Made(0, "Why?")]), tmp_path / "copy.db"
+    opened = shards.open_reader
+
+    def meanwhile(path: Path) -> sqlite3.Connection:
+        monkeypatch.undo()
+        with shards._part(target) as part:
+            part.write_text("another one is at it")
+            shards.snapshot(store, target)
+        return opened(path)
+
+    monkeypatch.setattr(shards, "open_reader", meanwhile)
+    shards.snapshot(store, target)
+    assert ask(target, "SELECT count(*) FROM samples") == 1
 
 
 def test_imported_instructions_are_split_among_the_shards(tmp_path: Path) -> None:
