@@ -30,6 +30,7 @@ LARGEST = 64 << 20  # bytes of a streamed answer: 100,000 tokens in parts of the
 LARGEST_WHOLE = 16 << 20  # bytes of one that is kept whole until it is read
 LONGEST_LINE = 4 << 20  # bytes of one line of a streamed answer
 OVERLOADED = frozenset({429, 503})
+REFUSED = frozenset({400, 404, 405, 415, 422, 501})  # "not so": any other failure may be gone the next time
 _AGAIN = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 
 

@@ -40,6 +40,7 @@ class Script:
     models: tuple[str, ...] = (MODEL,)
     key: str | None = None
     adds_bos: bool = False
+    bos: str = BOS
     templates: bool = False
     deaf: bool = False
     ids: bool = True
@@ -97,7 +98,7 @@ class FakeServer:
                 "default_generation_settings": {"n_ctx": CONTEXT},
                 "total_slots": script.room or 4,
                 "chat_template": TEMPLATE,
-                "bos_token": BOS,
+                "bos_token": script.bos,
                 "eos_token": END,
                 "build_info": "b1-fake",
                 "model_path": str(self.model.folder) if script.tells_root else "/models/x.gguf",

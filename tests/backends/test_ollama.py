@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from contract import Contract, Make, Prompts, opened
-from fake_model import ANSWER, ASK, BOS, END, MODEL, FakeModel
+from fake_model import ANSWER, ASK, BOS, END, MODEL, TEMPLATE, FakeModel, write_model
 from fake_server import FakeServer, Fault, Script, running
 
 from localsynth.backends.gguf import read_facts
@@ -74,6 +75,19 @@ async def test_exactly_one_bos_and_everything_said(served_model: FakeModel, adds
         "num_predict": 33, "num_ctx": 4096, "seed": 2**32 - 1, "temperature": 0.7, "top_p": 0.9, "top_k": 40,
         "min_p": 0.05, "repeat_penalty": 1.1, "presence_penalty": 0.0, "frequency_penalty": 0.0, "stop": [END],
     }  # fmt: skip
+
+
+async def test_a_bos_that_the_model_or_the_prompt_has_not(tmp_path: Path):
+    folder = write_model(tmp_path / "tiny")
+    async with running(FakeModel(folder), script(adds_bos=True)) as server:
+        async with opened(OllamaBackend(server.url, MODEL, tokenizer=folder)) as backend:
+            with pytest.raises(BackendError, match="is to have none"):
+                await backend.generate(Request(ASK.removeprefix(BOS), Sampling(max_tokens=5), 0))
+        config = {"bos_token": None, "eos_token": END, "chat_template": TEMPLATE.replace("{{ bos_token }}", "")}
+        (folder / "tokenizer_config.json").write_text(json.dumps(config))
+        with pytest.raises(BackendError, match="no BOS") as caught:
+            await OllamaBackend(server.url, MODEL, tokenizer=folder).open()
+    assert caught.value.hint
 
 
 @pytest.mark.starter

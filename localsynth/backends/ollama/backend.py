@@ -14,6 +14,7 @@ from localsynth.backends.base import BackendInfo
 from localsynth.backends.concurrency import Concurrency, Gate
 from localsynth.backends.http import Http, as_object, count
 from localsynth.backends.ollama.asking import Asking
+from localsynth.backends.openai.probe import check_bos, without_bos
 from localsynth.backends.openai.vocabulary import Vocabulary, read_vocabulary
 from localsynth.errors import BackendError, ContextOverflow, ModelError
 from localsynth.printable import one_line
@@ -66,6 +67,7 @@ class OllamaBackend:
             self._context = min(self._context, _trained(facts) or self._context)
             self._vocabulary = await self._read(self._http, facts)
             self._strips_bos = await self._adds_bos(self._http, self._vocabulary)
+            check_bos(address.root, self._vocabulary, adds=self._strips_bos)
         except BaseException:
             await self._http.aclose()
             raise
@@ -99,7 +101,7 @@ class OllamaBackend:
 
     def _prompt(self, request: Request) -> str:
         bos = self.info.tokens.bos
-        return request.prompt.removeprefix(bos) if self._strips_bos else request.prompt
+        return without_bos(request.prompt, bos) if self._strips_bos else request.prompt
 
     async def _version(self, http: Http) -> str:
         reply = await http.get("/api/version")

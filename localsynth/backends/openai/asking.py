@@ -11,7 +11,7 @@ from typing import Any
 from localsynth.backends.http import OVERLOADED, Http, Reply, as_object
 from localsynth.backends.openai.answer import Answer, parts
 from localsynth.backends.openai.body import PENALTIES, completion_body
-from localsynth.backends.openai.probe import Manners
+from localsynth.backends.openai.probe import Manners, without_bos
 from localsynth.backends.openai.served import Served
 from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
@@ -76,7 +76,7 @@ class Asking:
         manners, prompt = self._server.manners, self._request.prompt
         if manners.ids and self._ids is not None:
             return self._ids
-        return prompt.removeprefix(self._server.served.vocabulary.tokens.bos) if manners.adds_bos else prompt
+        return without_bos(prompt, self._server.served.vocabulary.tokens.bos) if manners.adds_bos else prompt
 
     def _longer(self, prompt: str | list[int], first: Answer) -> str | list[int]:
         """The prompt with the first token behind it."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from localsynth.backends.http import Http, Reply, as_object, count
+from localsynth.backends.http import REFUSED, Http, Reply, as_object, count
 from localsynth.backends.openai.body import EXTRAS, probe_body
 from localsynth.backends.openai.served import Served
+from localsynth.backends.openai.vocabulary import Vocabulary
 from localsynth.errors import BackendError, ModelError
 
 _RAW = (
@@ -37,7 +38,9 @@ async def probe(http: Http, served: Served) -> Manners:
     encoded = served.vocabulary.encode(_PLAIN)
     plain = await _count(http, served, _PLAIN, refused)
     if encoded is None:
-        return Manners(ids=False, adds_bos=await _adds_bos_here(http, served, refused), refused=refused)
+        adds = await _adds_bos_here(http, served, refused)
+        check_bos(http.address.root, served.vocabulary, adds=adds)
+        return Manners(ids=False, adds_bos=adds, refused=refused)
     over = plain - len(encoded)
     if over not in (0, 1):
         raise _unfit(served, len(encoded), plain)
@@ -48,7 +51,27 @@ async def probe(http: Http, served: Served) -> Manners:
     marked = served.vocabulary.encode(_PLAIN + marks) or []
     if await _count(http, served, _PLAIN + marks, refused) - adds != len(marked):
         raise _deaf(served)
+    check_bos(http.address.root, served.vocabulary, adds=adds)
     return Manners(ids=False, adds_bos=adds, refused=refused)
+
+
+def check_bos(where: str, vocabulary: Vocabulary, *, adds: bool) -> None:
+    """BackendError where a server puts a BOS before the prompts of a model that has none."""
+    if adds and not vocabulary.tokens.bos:
+        raise BackendError(
+            f"{where} puts a token before every prompt, although the model has no BOS",
+            "turn that off on the server (add_bos_token), or use one that takes token ids: vLLM, llama-server",
+        )
+
+
+def without_bos(prompt: str, bos: str) -> str:
+    """The prompt for a server that puts the BOS before it itself. BackendError for one that is to have none."""
+    if not prompt.startswith(bos):
+        raise BackendError(
+            "the server puts a BOS before every prompt, and this one is to have none",
+            "use a server that takes token ids: vLLM, llama-server",
+        )
+    return prompt.removeprefix(bos)
 
 
 def _deaf(served: Served) -> BackendError:
@@ -87,7 +110,17 @@ async def _refused(http: Http, served: Served) -> frozenset[str]:
 
 
 async def _takes(http: Http, served: Served, refused: frozenset[str]) -> bool:
-    return (await http.post("/v1/completions", probe_body(served, _PLAIN, refused))).status == HTTPStatus.OK
+    return await _taken(http, probe_body(served, _PLAIN, refused)) is not None
+
+
+async def _taken(http: Http, body: Mapping[str, Any]) -> Reply | None:
+    """The answer, None for a refusal. BackendError for any other failure: it says nothing about what is taken."""
+    reply = await http.post("/v1/completions", body)
+    if reply.status in REFUSED:
+        return None
+    if reply.status != HTTPStatus.OK:
+        raise http.failure(reply, "a first completion")
+    return reply
 
 
 async def _refusal(http: Http, served: Served, reply: Reply) -> BackendError | ModelError:
@@ -109,8 +142,8 @@ async def _count(http: Http, served: Served, prompt: str | list[int], refused: f
 
 
 async def _takes_ids(http: Http, served: Served, ids: list[int], refused: frozenset[str]) -> bool:
-    reply = await http.post("/v1/completions", probe_body(served, ids, refused))
-    if reply.status != HTTPStatus.OK:
+    reply = await _taken(http, probe_body(served, ids, refused))
+    if reply is None:
         return False
     return prompt_tokens(as_object(reply, http.address.root), http.address.root) == len(ids)
 
