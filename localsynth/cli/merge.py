@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from localsynth.handoff.merge import MergeReport
 
 _EVERY = 10.0  # seconds between two looks at a folder
+_REST = 4.0  # times what a merge took: it compares with all that is there, and the machine has other work
 
 
 @click.command(short_help="Merge the shards of a packed job into a store.")
@@ -31,13 +32,16 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     Merging the same shards again changes nothing, in whatever order; a merge that was cut off is completed by the next
     one. Rows keep where and with what they were made. A row that MAIN has with other words stays as it is in MAIN and
     is reported as a conflict.
+
+    The exit code is 0 when every shard is merged and finished, and 6 while there is more to come. A finished job can
+    have fewer rows than its target, by the duplicates among its shards.
     """
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import data_json
 
     # A merge multiplies many small blocks, over which BLAS's threads wait for each other longer than they compute.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    main = main.expanduser().absolute()
+    main = main.expanduser().resolve()  # a link to it is held as itself
     if bool(shards) == bool(watch):
         raise click.UsageError("name the shards' stores, or a packed job's folder with --watch")
     report = _watch(main, watch) if watch else _merge(main, [path.absolute() for path in shards])
@@ -69,6 +73,7 @@ def _watch(main: Path, folder: Path) -> MergeReport:
     while True:
         now = {path: _stamp(path) for path in map(job.shard_store, range(1, job.shards + 1)) if path.exists()}
         changed = [path for path, stamp in now.items() if merged.get(path) != stamp]
+        wait, begun = _EVERY, monotonic()
         if changed:
             try:
                 report = _merge(main, changed)
@@ -76,18 +81,22 @@ def _watch(main: Path, folder: Path) -> MergeReport:
                 say(f"waiting: {error.message}")
             else:
                 merged = now
+                wait = max(_EVERY, _REST * (monotonic() - begun))
                 say(_line(report))
                 if report.whole:
                     return report
         elif not now:
             say(f"waiting for the first shard in {folder}")
-        sleep(_EVERY)
+        sleep(wait)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
     """Changes whenever the store was written to: new rows go into the log beside it; reading leaves an empty one."""
-    log = path.with_name(f"{path.name}-wal")
-    return path.stat().st_mtime_ns, log.stat().st_mtime_ns if log.exists() and log.stat().st_size else 0
+    try:
+        log = path.with_name(f"{path.name}-wal").stat()
+    except FileNotFoundError:  # between two looks the last writer may have closed it
+        return path.stat().st_mtime_ns, 0
+    return path.stat().st_mtime_ns, log.st_mtime_ns if log.st_size else 0
 
 
 class _Progress:
@@ -122,6 +131,13 @@ def _say(main: Path, report: MergeReport) -> None:
         f"run {report.run}: {report.kept} of {report.target} kept, {report.rejected} rejected, of them "
         f"{report.exact} duplicates and {report.near} near duplicates among the shards and {main.name}"
     )
+    if report.kept > report.target:
+        say(f"{report.kept - report.target} more than the target: a shard was made on two machines")
+    elif report.whole and report.kept < report.target:
+        say(
+            f"{report.target - report.kept} fewer than the target: duplicates among the shards are not made again\n"
+            f"  next: localsynth generate -n {report.target - report.kept} --store {main}; or pack them as another job"
+        )
     if report.conflicts:
         some = ", ".join(str(number) for shard in report.shards for number in shard.conflicting[:3])
         say(f"{report.conflicts} rows were here with other words and stay as they are: localsynth show {some}")

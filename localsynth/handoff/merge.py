@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localsynth.config import plan_from
-from localsynth.errors import DataError, StoreError
+from localsynth.errors import DataError, PlanError, StoreError
 from localsynth.handoff.duplicates import EXACT, NEAR, Duplicates, Place
 from localsynth.store.comparing import Comparing
 from localsynth.store.merging import Copied, Merging
 from localsynth.store.queries import Reader
-from localsynth.store.shards import ShardFile, read_shard
+from localsynth.store.shards import ShardFile, check_rows, read_shard
 
 Told = Callable[[str], None]
 
@@ -58,17 +58,27 @@ class MergeReport:
 
 
 def read_shards(main: Path, paths: Sequence[Path]) -> list[ShardFile]:
-    """The shards of one job, by number. DataError: no shard, of different jobs, or the main store itself."""
+    """The shards of one job, by number. DataError: no shard, a spoilt one, of different jobs, or the main store."""
     files = []
     for path in paths:
         if main.exists() and path.exists() and path.samefile(main):
             raise DataError(f"{main} cannot be merged into itself", "name the shards' stores after the main one")
+        if not path.exists():
+            raise StoreError(f"there is no store at {path}", "name the stores in the packed folder's `shards`")
         files.append(read_shard(path))
+        try:
+            plan_from(files[-1].run.plan)
+        except PlanError as error:
+            raise DataError(
+                f"{path} has a plan that this localsynth does not read: {error.message}",
+                "merge with the localsynth that made the shard",
+            ) from None
     for file in files:
-        if file.shard.job != files[0].shard.job:
+        if file.shard.whole != files[0].shard.whole:
             raise StoreError(
                 f"{file.path} is a shard of another plan than {files[0].path}", "merge each job's shards by themselves"
             )
+    check_rows(main, files)
     return sorted(files, key=lambda file: (file.shard.shard, str(file.path)))
 
 

@@ -134,7 +134,7 @@ class Comparing:
 
 def _matrix(blobs: Sequence[bytes]) -> NDArray[np.float16]:
     joined = b"".join(blobs)
-    if len({len(blob) for blob in blobs}) > 1:
+    if len({len(blob) for blob in blobs}) > 1 or len(joined) % 2:
         raise DataError(
             "one encoder's vectors are not all of one length", "leave out the shard that was made otherwise"
         )

@@ -18,7 +18,7 @@ from localsynth.store.encode import dumps, now
 from localsynth.store.listing import sample_range
 from localsynth.store.queries import Reader
 from localsynth.store.rows import ShardRow
-from localsynth.store.shards import ShardFile, insert
+from localsynth.store.shards import ShardFile, insert, reading
 
 _BATCH = 20_000  # samples of all shards in one transaction
 _ATTACHED = 8  # SQLite takes ten
@@ -55,6 +55,14 @@ WHERE s.id BETWEEN ? AND ? AND s.run = ? AND s.state IN ('done', 'failed') AND (
   ) OR (SELECT count(*) FROM {shard}.turns t WHERE t.sample = s.id)
     <> (SELECT count(*) FROM main.turns n WHERE n.sample = s.id)
 )
+"""
+# What a person said about a row in its shard's store after it was merged, where nobody said anything about it here.
+_REVIEWS = """
+INSERT INTO main.reviews (sample, verdict, note, edits, created)
+SELECT t.sample, t.verdict, t.note, t.edits, t.created FROM {shard}.reviews t
+WHERE t.sample BETWEEN ? AND ? AND (SELECT run FROM {shard}.samples s WHERE s.id = t.sample) = ?
+AND EXISTS (SELECT 1 FROM main.samples m WHERE m.id = t.sample)
+AND NOT EXISTS (SELECT 1 FROM main.reviews r WHERE r.sample = t.sample) ORDER BY t.id
 """
 _UNFINISHED = "its merge was cut off: give the same `localsynth merge` again"
 
@@ -123,8 +131,7 @@ class Merging:
                     yield counts
                 with self._transaction():
                     for name, file, count in zip(names, some, counts[start : start + _ATTACHED], strict=True):
-                        if not count.conflicts:  # what is here was made elsewhere
-                            self._note(name, file)
+                        self._note(name, file, elsewhere=count.conflicts > 0)
 
     def end(self, run: str) -> None:
         """Say in the run's row how far it is, by its shards: the first one's models, finished when all are."""
@@ -167,7 +174,7 @@ class Merging:
         try:
             for name, file in zip(names, files, strict=True):
                 with faults(file.path):
-                    self._connection.execute(f"ATTACH ? AS {name}", (f"{file.path.resolve().as_uri()}?mode=ro",))
+                    self._connection.execute(f"ATTACH ? AS {name}", (reading(file.path),))
                 attached.append(name)
             yield names
         finally:
@@ -175,9 +182,9 @@ class Merging:
                 self._connection.execute(f"DETACH {name}")
 
     def _check(self, run: str, job: ShardRow) -> None:
-        known = "SELECT job FROM shards WHERE run = ? AND merged IS NOT NULL"
-        jobs = {digest for (digest,) in self._connection.execute(known, (run,))}
-        if jobs - {job.job}:
+        known = "SELECT job, shards, total FROM shards WHERE run = ? AND merged IS NOT NULL"
+        jobs = set(self._connection.execute(known, (run,)))
+        if jobs - {job.whole}:
             raise StoreError(
                 f"{self.path} has shards of this run from another plan", "merge into another store: a new file will do"
             )
@@ -211,6 +218,8 @@ class Merging:
             count.known += known
             count.conflicts += len(found)
             count.conflicting = (*count.conflicting, *found)[:5]
+            if not found:
+                execute(_REVIEWS.format(shard=shard), bounds)
         fresh = execute(_FRESH.format(shard=shard), bounds).rowcount
         if not fresh:
             return
@@ -225,12 +234,22 @@ class Merging:
         execute("INSERT INTO main.merge_waiting (sample) SELECT id FROM temp.fresh")
         execute("DELETE FROM temp.fresh")
 
-    def _note(self, name: str, file: ShardFile) -> None:
-        """Where and with what the shard was made, and its events since the last merge."""
+    def _note(self, name: str, file: ShardFile, *, elsewhere: bool) -> None:
+        """Where and with what the shard was made, and its events since the last merge.
+
+        `elsewhere`: this store was made by another machine than the rows that are here; it can only finish the shard.
+        """
         run, part = file.run, file.shard
         key = (run.id, part.shard)
-        found = self._connection.execute("SELECT events FROM shards WHERE run = ? AND shard = ?", key).fetchone()
-        after = found[0] if found else 0
+        known = "SELECT state, events FROM shards WHERE run = ? AND shard = ?"
+        state, after = self._connection.execute(known, key).fetchone()
+        if state == "finished" and (elsewhere or run.state != "finished"):  # an older copy
+            return
+        if elsewhere:
+            self._connection.execute(
+                "UPDATE shards SET state = ?, finished = ? WHERE run = ? AND shard = ?", (run.state, run.finished, *key)
+            )
+            return
         self._connection.execute(
             "INSERT INTO main.events (run, at, kind, data) SELECT run, at, kind, json_set(data, '$.shard', ?) "
             f"FROM {name}.events WHERE run = ? AND id > ? ORDER BY id",

@@ -114,6 +114,11 @@ class ShardRow:
     events: int = 0
 
     @property
+    def whole(self) -> tuple[str, int, int]:
+        """What all shards of one job have in common."""
+        return self.job, self.shards, self.total
+
+    @property
     def indices(self) -> range:
         """The indices that this shard may ask."""
         return range(self.shard - 1, 1 << 32, self.shards)

@@ -20,9 +20,9 @@ original = getattr(owner, name)
 left = iter(range(int(COUNT or 1) - 1, -1, -1))
 
 
-def dying(self, *arguments):
+def dying(self, *arguments, **named):
     """Does its work, and dies after the last time."""
-    found = original(self, *arguments)
+    found = original(self, *arguments, **named)
     if next(left, 1) == 0:
         os.kill(os.getpid(), signal.SIGKILL)
     return found

@@ -12,6 +12,7 @@ from localsynth.cli import merge
 from localsynth.cli.main import main as command
 from localsynth.engine.lock import hold
 from localsynth.handoff.job import Job
+from localsynth.handoff.merge import MergeReport
 
 
 @pytest.fixture
@@ -67,3 +68,36 @@ def test_it_waits_for_a_run_at_home(
     assert watch(job, home, [lambda: held.__exit__(None, None, None)], monkeypatch) == 0
     assert "waiting: run 01RUN" in capsys.readouterr().err
     assert kept(home, job.id) == [0, 1]
+
+
+def test_it_rests_a_multiple_of_what_a_merge_took(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests, clock, write = [], [100.0], merge._merge
+
+    def slowly(main: Path, paths: list[Path]) -> MergeReport:
+        clock[0] += 60.0
+        return write(main, paths)
+
+    def rest(seconds: float) -> None:
+        rests.append(seconds)
+        if len(rests) == 3:
+            shard_store(job.shard_store(2), 2, 2, [Made(1, "Two?")], job=job.digest, run=job.id, total=4)
+
+    monkeypatch.setattr(merge, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(merge, "_merge", slowly)
+    monkeypatch.setattr(merge, "sleep", rest)
+    shard_store(job.shard_store(1), 1, 2, [Made(0, "One?")], job=job.digest, run=job.id, total=4)
+    with pytest.raises(SystemExit):
+        command(["merge", str(tmp_path / "main.db"), "--watch", str(job.folder)])
+    assert rests == [60.0 * merge._REST, merge._EVERY, merge._EVERY]
+
+
+def test_a_log_that_goes_away_between_two_looks_is_no_matter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = shard_store(tmp_path / "1.db", 1, 1, [Made(0, "Why?")])
+    closed = merge._stamp(store)
+    log = tmp_path / "1.db-wal"
+    log.write_bytes(b"rows")
+    assert merge._stamp(store) != closed
+    # It is there when it is asked for, and gone when it is looked at.
+    monkeypatch.setattr(Path, "exists", lambda path: True)
+    log.unlink()
+    assert merge._stamp(store) == closed
