@@ -108,7 +108,15 @@ class Http:
             found = body[:2000].decode("utf-8", "replace")
         if found.lstrip().startswith("<"):
             return ""  # a page for a browser
-        return one_line(found.replace(self._key, "…") if self._key else found, 200)
+        return self.quote(found, 200)
+
+    def quote(self, text: str, limit: int) -> str:
+        """What a server said, for a message: on one line, without the key."""
+        if self._key:
+            spelled = json.dumps(self._key)[1:-1]
+            for key in (spelled.replace("/", r"\/"), spelled, self._key):
+                text = text.replace(key, "…")
+        return one_line(text, limit)
 
     async def _whole(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
         async with self._sending(method, path, body) as response:
@@ -145,12 +153,12 @@ class Http:
                 raise BackendError(f"{where} refuses the API key", "set LOCALSYNTH_API_KEY to the right key")
             raise BackendError(f"{where} wants an API key", "set it in the environment: LOCALSYNTH_API_KEY=...")
         if 300 <= reply.status < 400:
-            target = one_line(reply.headers.get("location", "somewhere else"), 100)
+            target = self.quote(reply.headers.get("location", "somewhere else"), 100)
             raise BackendError(f"{where} redirects to {target}", "give that address instead, if you trust it")
         return reply
 
     def _broken(self, error: Exception) -> BackendError:
-        where, why = self.address.root, one_line(str(error), 160)
+        where, why = self.address.root, self.quote(str(error), 160)
         if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
             return BackendError(f"no secure connection to {where}: {_tls(why)}", _tls_hint(why, where))
         if isinstance(error, aiohttp.ConnectionTimeoutError):
@@ -198,6 +206,15 @@ def as_object(reply: Reply, where: str) -> dict[str, Any]:
 def count(value: object) -> int | None:
     """A number of tokens as a server tells it; None for what is none, so that no row holds nonsense."""
     return value if type(value) is int and 0 <= value < 1 << 31 else None
+
+
+def check_size(tokens: int, characters: int, most: int) -> None:
+    """BackendError when clearly more came than the `most` tokens that were asked for."""
+    if tokens > 2 * most + 64 or characters > 256 * (most + 16):
+        raise BackendError(
+            f"the server wrote on behind the {most} tokens that it was asked for",
+            "it does not heed max_tokens: look at its log, or use another server",
+        )
 
 
 async def _read(response: aiohttp.ClientResponse) -> Reply:

@@ -34,7 +34,10 @@ class Fault:
 
 @dataclass
 class Script:
-    """What the server is. `fault`: by number of the completion, from 0, and its body. `room`: more at once are answered 429."""
+    """What the server is. `fault`: by number of the completion, from 0, and its body. `room`: more at once are answered 429.
+
+    `edit`: what becomes of an answer, by its path ("" for completions) and the body that it answers.
+    """
 
     kind: Literal["vllm", "llama-server", "server", "chat", "ollama"] = "vllm"
     models: tuple[str, ...] = (MODEL,)
@@ -52,6 +55,7 @@ class Script:
     fault: Callable[[int, dict[str, Any]], Fault | None] = lambda *_: None
     redirect: str = ""
     show: dict[str, Any] = field(default_factory=dict)
+    edit: Callable[[str, dict[str, Any], Answer], Answer] = lambda _path, _body, answer: answer
 
 
 class FakeServer:
@@ -86,6 +90,9 @@ class FakeServer:
 
     def answer(self, method: str, path: str, body: dict[str, Any]) -> Answer:
         """Everything but completions."""
+        return self.script.edit(path, body, self._told(path, body))
+
+    def _told(self, path: str, body: dict[str, Any]) -> Answer:
         script = self.script
         if path == "/v1/models":
             return 200, _json({"data": [self._card(name) for name in script.models]})
@@ -117,6 +124,9 @@ class FakeServer:
 
     def complete(self, body: dict[str, Any], fault: Fault | None) -> Answer:
         """One completion, whole or as the lines of its stream."""
+        return self.script.edit("", body, self._completed(body, fault))
+
+    def _completed(self, body: dict[str, Any], fault: Fault | None) -> Answer:
         if self.script.kind == "ollama":
             return self._generate(body)
         script, prompt = self.script, body["prompt"]

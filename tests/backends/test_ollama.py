@@ -114,6 +114,46 @@ async def test_a_model_that_is_not_there_gives_the_pull_command(served_model: Fa
             assert gone.value.hint == "ollama pull llama3.2:3b"
 
 
+@pytest.mark.parametrize("models", [b"5", b"null", b'"x"', b'[1, {"name": 2}]'])
+async def test_a_list_of_models_that_is_none(served_model: FakeModel, models: bytes):
+    def edit(path: str, _: dict, answer: tuple) -> tuple:
+        return (200, b'{"models": ' + models + b"}") if path == "/api/tags" else answer
+
+    async with running(served_model, script(edit=edit)) as server:
+        with pytest.raises(ModelError, match="has no model"):
+            await OllamaBackend(server.url, "other").open()
+
+
+async def test_a_path_of_5000_letters_is_no_file(served_model: FakeModel):
+    async with running(served_model, script(show={"modelfile": "FROM /" + "a" * 5000})) as server:
+        with pytest.raises(ModelError, match="chat template"):
+            await OllamaBackend(server.url, MODEL).open()
+
+
+async def test_a_stream_that_goes_on_is_cut_off(pair):
+    server, unopened = pair
+    async with opened(unopened) as backend:
+        line = b'{"response": "x", "done": false}\n'
+        server.script.edit = lambda *_: (200, [line] * 5000)
+        with pytest.raises(BackendError, match="behind the 100 tokens") as caught:
+            await backend.generate(request())
+    assert not caught.value.retryable
+
+
+@pytest.mark.parametrize("last", ["error", "done_reason"])
+async def test_the_key_is_in_no_words_of_a_server(pair, monkeypatch: pytest.MonkeyPatch, last: str):
+    key = "sk-very-secret-0123456789"
+    monkeypatch.setenv("LOCALSYNTH_API_KEY", key)
+    server, unopened = pair
+    server.script.key = key
+    async with opened(unopened) as backend:
+        line = json.dumps({"response": "x", "done": True, last: f"said to {key}"}).encode()
+        server.script.edit = lambda *_: (200, [line])
+        with pytest.raises(BackendError, match="said to …") as caught:
+            await backend.generate(request())
+    assert key not in caught.value.message
+
+
 async def test_no_template_to_be_found(served_model: FakeModel):
     async with running(served_model, script()) as server:
         with pytest.raises(ModelError, match="chat template") as caught:

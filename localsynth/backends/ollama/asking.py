@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import Any
 
 from localsynth.backends.base import BackendInfo
-from localsynth.backends.http import OVERLOADED, Http, Reply, count
+from localsynth.backends.http import OVERLOADED, Http, Reply, check_size, count
 from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
 from localsynth.printable import one_line
@@ -38,14 +38,16 @@ class Asking:
             raise
 
     async def _run(self) -> Completion:
-        stream, pieces, end = TextStream(self._request.stop), 0, None
+        stream, end = TextStream(self._request.stop), None
+        pieces = length = 0
         async with self._http.stream(_PATH, self._body(self._prompt)) as (reply, lines):
             self._check_status(reply)
-            async with aclosing(_parts(lines)) as answered:
+            async with aclosing(_parts(lines, self._http.quote)) as answered:
                 async for part in answered:
-                    text = part.get("response")
-                    pieces += bool(text)
-                    self._say(stream.feed(str(text or "").encode("utf-8", "replace")))
+                    text = str(part.get("response") or "")
+                    pieces, length = pieces + bool(text), length + len(text)
+                    check_size(pieces, length, self._request.sampling.max_tokens)
+                    self._say(stream.feed(text.encode("utf-8", "replace")))
                     end = part if part.get("done") else end
                     if stream.stopped_by is not None:
                         break
@@ -68,7 +70,7 @@ class Asking:
                 )
             return self._completion(stream, None, end, written)
         if reason != "stop":
-            why = one_line(str(reason), 40)
+            why = self._http.quote(str(reason), 40)
             raise BackendError(f"Ollama broke an answer off: {why}", _HINT, retryable=True)
         tokens = self._info.tokens
         ended_by = tokens.control.get(tokens.eos, next(iter(tokens.end_ids), None))
@@ -119,7 +121,7 @@ class Asking:
         tell(self._on_text, text)
 
 
-async def _parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any]]:
+async def _parts(lines: AsyncIterator[bytes], quote: Callable[[str, int], str]) -> AsyncGenerator[Mapping[str, Any]]:
     async for line in lines:
         if not line.strip():
             continue
@@ -130,6 +132,6 @@ async def _parts(lines: AsyncIterator[bytes]) -> AsyncGenerator[Mapping[str, Any
         if not isinstance(part, dict):
             raise BackendError("Ollama's stream broke off in the middle of a part", _HINT, retryable=True)
         if part.get("error"):
-            words = one_line(str(part["error"]), 200)
+            words = quote(str(part["error"]), 200)
             raise BackendError(f"Ollama failed while it answered: {words}", _HINT, retryable=True)
         yield part

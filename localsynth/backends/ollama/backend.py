@@ -15,6 +15,7 @@ from localsynth.backends.concurrency import Concurrency, Gate
 from localsynth.backends.http import Http, as_object, count
 from localsynth.backends.ollama.asking import Asking
 from localsynth.backends.openai.probe import check_bos, without_bos
+from localsynth.backends.openai.served import is_here
 from localsynth.backends.openai.vocabulary import Vocabulary, read_vocabulary
 from localsynth.errors import BackendError, ContextOverflow, ModelError
 from localsynth.printable import one_line
@@ -121,7 +122,8 @@ class OllamaBackend:
             raise http.failure(reply, "/api/show")
         tags = await http.get("/api/tags")
         found = as_object(tags, http.address.root).get("models") if tags.status == HTTPStatus.OK else None
-        names = [one_line(str(one.get("name")), 60) for one in found or () if isinstance(one, dict)]
+        cards = found if isinstance(found, list) else []
+        names = [http.quote(str(one.get("name")), 60) for one in cards if isinstance(one, dict)]
         has = f"it has: {', '.join(names[:12])}" if names else "it has none yet"
         raise ModelError(
             f"Ollama has no model {one_line(self._model, 80)!r}; {has}", f"ollama pull {one_line(self._model, 80)}"
@@ -131,7 +133,7 @@ class OllamaBackend:
         if self._tokenizer is not None:
             return await asyncio.to_thread(read_vocabulary, self._tokenizer)
         found = _BLOB.search(str(facts.get("modelfile", "")))
-        if http.address.loopback and found and await asyncio.to_thread(Path(found[1]).is_file):
+        if http.address.loopback and found and await asyncio.to_thread(is_here, found[1]):
             return await asyncio.to_thread(read_vocabulary, Path(found[1]))
         raise ModelError(
             f"Ollama does not tell the chat template of {one_line(self._model, 80)} in a form that can be used",

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localsynth.backends.http import count
+from localsynth.backends.http import check_size, count
 from localsynth.errors import BackendError
-from localsynth.printable import one_line
 
 _HINT = "look at the server's log"
 
@@ -19,11 +17,13 @@ _HINT = "look at the server's log"
 class Answer:
     """One choice. `finish` is None while it is written; `ids` and `reason` are None where the server tells none.
 
-    `pieces` counts the parts in which the text came.
+    `pieces` counts the parts in which the text came. `most`: the tokens that were asked for. `quote` puts the server's
+    words into a message of so many characters.
     """
 
+    most: int
+    quote: Callable[[str, int], str]
     model: str | None = None
-    text: str = ""
     finish: str | None = None
     reason: int | str | None = None
     ids: list[int] | None = None
@@ -31,6 +31,13 @@ class Answer:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     pieces: int = 0
+    _texts: list[str] = field(default_factory=list)
+    _length: int = 0
+
+    @property
+    def text(self) -> str:
+        """All that came so far."""
+        return "".join(self._texts)
 
     def add(self, data: Mapping[str, Any]) -> str:
         """Take in a whole answer or a part of a streamed one; returns its text. BackendError for what is no answer."""
@@ -38,7 +45,7 @@ class Answer:
         if error:
             said = error.get("message") if isinstance(error, dict) else error
             raise BackendError(
-                f"the server failed while it answered: {one_line(str(said), 200)}", _HINT, retryable=True
+                f"the server failed while it answered: {self.quote(str(said), 200)}", _HINT, retryable=True
             )
         if isinstance(data.get("model"), str):
             self.model = data["model"]
@@ -57,7 +64,8 @@ class Answer:
             raise BackendError("the server's answer holds no text", _HINT, retryable=True)
         # JSON can spell half a surrogate pair, which no file and no terminal can hold.
         text = str(choice["text"]).encode("utf-8", "replace").decode()
-        self.text += text
+        self._texts.append(text)
+        self._length += len(text)
         self.pieces += 1
         finish, reason, ids = choice.get("finish_reason"), choice.get("stop_reason"), choice.get("token_ids")
         if reason is None:
@@ -67,8 +75,10 @@ class Answer:
         if isinstance(reason, int | str):
             self.reason = reason
         if isinstance(ids, list):
-            self.ids = (self.ids or []) + [number for number in ids if isinstance(number, int)]
+            self.ids = [] if self.ids is None else self.ids
+            self.ids += (number for number in ids if isinstance(number, int))
         self.logprobs += _logprobs(choice.get("logprobs"))
+        check_size(max(self.pieces, len(self.ids or ()), len(self.logprobs)), self._length, self.most)
         return text
 
 
@@ -103,5 +113,6 @@ def _logprobs(value: object) -> list[float]:
         found = [entry.get("logprob") for entry in value["content"] if isinstance(entry, dict)]
     if not isinstance(found, list):
         return []
-    # Rounding in a server can give a certain token a hair more than 0; an impossible one is -9999, as vLLM has it.
-    return [max(-9999.0, min(0.0, float(one))) for one in found if isinstance(one, int | float) and not math.isnan(one)]
+    # Rounding in a server can give a certain token a hair more than 0; an impossible one is -9999, as vLLM has it. Cut
+    # first: a whole number of 400 digits, which JSON may hold, does not become a float.
+    return [float(max(-9999.0, min(0.0, one))) for one in found if isinstance(one, int | float) and one == one]  # noqa: PLR0124 - not a number

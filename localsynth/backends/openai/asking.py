@@ -15,7 +15,6 @@ from localsynth.backends.openai.probe import Manners, without_bos
 from localsynth.backends.openai.served import Served
 from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, ContextOverflow
-from localsynth.printable import one_line
 from localsynth.records import Completion, FinishReason, Request
 
 Listener = Callable[[str], None]
@@ -62,10 +61,10 @@ class Asking:
         request, most = self._request, self._request.sampling.max_tokens
         prompt = self._prompt()
         if not self._never:
-            stream = TextStream(request.stop if self._here else ())
+            stream = TextStream(request.stop)
             return self._completion([await self._ask(prompt, most, request.seed, (), stream)], stream)
         # A bias holds for every token of a request, so the first one, and only it, is asked for with the bias.
-        stream = TextStream(request.stop if self._here else ())
+        stream = TextStream(request.stop)  # over both: a stop text may begin in the first token
         first = await self._ask(prompt, 1, request.seed, self._never, stream)
         if first.finish != "length" or most == 1 or stream.stopped_by is not None:
             return self._completion([first], stream)
@@ -79,10 +78,17 @@ class Asking:
         return without_bos(prompt, self._server.served.vocabulary.tokens.bos) if manners.adds_bos else prompt
 
     def _longer(self, prompt: str | list[int], first: Answer) -> str | list[int]:
-        """The prompt with the first token behind it."""
-        if isinstance(prompt, str):
+        """The prompt with the first token behind it. BackendError where the server did not say which it is."""
+        whole = bool(first.text) and "\ufffd" not in first.text
+        if isinstance(prompt, list) and (first.ids or whole):
+            return prompt + (first.ids or self._server.served.vocabulary.encode(first.text) or [])
+        if isinstance(prompt, str) and whole:
             return prompt + first.text
-        return prompt + (first.ids or self._server.served.vocabulary.encode(first.text) or [])
+        raise BackendError(
+            "the first token of a text was half a character, behind which this server cannot write on",
+            "use a server that returns token ids (vLLM), or leave avoid_first out of the plan",
+            retryable=True,
+        )
 
     async def _ask(
         self, prompt: str | list[int], most: int, seed: int, never: Sequence[int], stream: TextStream
@@ -112,12 +118,14 @@ class Asking:
         http = self._server.http
         reply = await http.post(_PATH, body)
         self._check_status(reply)
-        answer = Answer()
+        answer = Answer(body["max_tokens"], http.quote)
         self._say(stream.feed(answer.add(as_object(reply, http.address.root)).encode()))
+        if stream.stopped_by is not None:
+            answer.finish = "stop"
         return answer
 
     async def _streamed(self, body: dict[str, Any], stream: TextStream) -> Answer:
-        answer = Answer()
+        answer = Answer(body["max_tokens"], self._server.http.quote)
         async with self._server.http.stream(_PATH, body) as (reply, lines):
             self._check_status(reply)
             async with aclosing(parts(lines)) as answered:
@@ -144,14 +152,14 @@ class Asking:
         raise http.failure(reply, "a completion")
 
     def _check(self, answer: Answer, prompt: str | list[int], most: int) -> None:
-        served = self._server.served
+        served, quote = self._server.served, self._server.http.quote
         if answer.model is not None and answer.model not in served.names:
             raise BackendError(
-                f"the server answers with {one_line(answer.model, 80)!r} instead of {served.model!r}",
+                f"the server answers with {quote(answer.model, 80)!r} instead of {served.model!r}",
                 "it was restarted with another model: start the run again with the one that it serves",
             )
         if answer.finish not in ("stop", "length"):
-            why = one_line(str(answer.finish), 40) if answer.finish else "no reason"
+            why = quote(str(answer.finish), 40) if answer.finish else "no reason"
             raise BackendError(f"the server broke an answer off: {why}", "look at its log", retryable=True)
         if isinstance(prompt, list) and answer.prompt_tokens not in (None, len(prompt)):
             raise BackendError(

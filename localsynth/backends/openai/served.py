@@ -84,7 +84,7 @@ async def _models(http: Http) -> list[dict[str, Any]]:
 
 
 def _choose(http: Http, cards: list[dict[str, Any]], wanted: str) -> dict[str, Any]:
-    names = [one_line(str(card["id"]), 80) for card in cards]
+    names = [http.quote(str(card["id"]), 80) for card in cards]
     listed = ", ".join(names[:12]) + (f" and {len(names) - 12} more" if len(names) > 12 else "")
     if not wanted:
         if len(cards) > 1:
@@ -138,7 +138,7 @@ async def _vocabulary(
     if tokenizer is not None:
         return read_vocabulary(tokenizer)
     named = (props or {}).get("model_path") or card.get("root")
-    if http.address.loopback and isinstance(named, str) and await asyncio.to_thread(_is_here, named):
+    if http.address.loopback and isinstance(named, str) and await asyncio.to_thread(is_here, named):
         return read_vocabulary(Path(named))
     template = (props or {}).get("chat_template")
     if isinstance(template, str) and template.strip():
@@ -147,7 +147,7 @@ async def _vocabulary(
             template, _text(props.get("bos_token")), _text(props.get("eos_token")), lambda text: _tokenize(http, text)
         )
     raise ModelError(
-        f"{http.address.root} does not tell the chat template of {one_line(str(card['id']), 80)}",
+        f"{http.address.root} does not tell the chat template of {http.quote(str(card['id']), 80)}",
         "name the model's folder or GGUF file on this machine as `tokenizer` in the plan",
     )
 
@@ -162,8 +162,12 @@ async def _tokenize(http: Http, text: str) -> list[int]:
     return [number for number in found if isinstance(number, int)]
 
 
-def _is_here(path: str) -> bool:
-    return Path(path).is_absolute() and Path(path).exists()
+def is_here(path: str) -> bool:
+    """Whether a path that a server names is one of this machine; what can be none, such as 5,000 letters, is not."""
+    try:
+        return Path(path).is_absolute() and Path(path).exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _number(value: object) -> int:
