@@ -59,24 +59,19 @@ class NearPairs:
         short = np.concatenate(self._short)
         self._short.clear()
         cells, home, bound = self._cells(short)
-        # Rows of one cell side by side: each look at a cell is then a slice.
-        order = np.argsort(home, kind="stable")
+        # Rows of one cell side by side, new ones first: each look at a cell is then a slice.
+        order = np.lexsort((~new, home))
         ends = np.searchsorted(home[order], np.arange(len(cells) + 1)).tolist()
         short = short[order]
         bound = bound[order]
         new, part = new[order], part[order]
-        for one in range(len(cells)):
-            for other in range(one, len(cells)):
-                first = _facing(bound, ends[one], ends[one + 1], other if other != one else None)
-                second = _facing(bound, ends[other], ends[other + 1], one) if other != one else first
-                if len(first) and len(second) and (new[first].any() or new[second].any()):
-                    for left, right in self._compare(short, first, second):
-                        wanted = (part[left] != part[right]) & (new[left] | new[right])
-                        if first is second:
-                            wanted &= left < right
-                        if wanted.any():
-                            pair = order[left[wanted]], order[right[wanted]]
-                            yield np.minimum(*pair), np.maximum(*pair)
+        for first, second in _sides(bound, new, ends):
+            for left, right in self._compare(short, first, second):
+                # Within a cell the new rows are on both sides.
+                wanted = (part[left] != part[right]) & (left < right)
+                if wanted.any():
+                    pair = order[left[wanted]], order[right[wanted]]
+                    yield np.minimum(*pair), np.maximum(*pair)
 
     def _fit(self) -> None:
         """Choose the directions from the first rows; which ones only decides how fast this is."""
@@ -123,6 +118,8 @@ class NearPairs:
     def _compare(self, short: NDArray[np.float16], first: Rows, second: Rows) -> Iterator[tuple[Rows, Rows]]:
         """The rows of both that are within reach of each other."""
         # One product gives the squared distance: [a, -|a|^2/2, 1] . [b, 1, -|b|^2/2] = -|a - b|^2 / 2.
+        if not len(first):
+            return
         limit = -(self._reach**2) / 2
         for at in range(0, len(second), _BLOCK):
             right = _extended(short[second[at : at + _BLOCK]], swap=True).T
@@ -137,6 +134,24 @@ def _extended(rows: NDArray[np.float16], *, swap: bool) -> Vectors:
     half = -(wide**2).sum(axis=1) / 2
     ones = np.ones(len(wide), np.float32)
     return np.column_stack([wide, ones, half] if swap else [wide, half, ones])
+
+
+def _sides(bound: NDArray[np.uint8], new: NDArray[np.bool_], ends: list[int]) -> Iterator[tuple[Rows, Rows]]:
+    """Rows that are to be compared with each other: one side of each is new, the first side is of no later cell."""
+    cells = range(len(ends) - 1)
+    fresh = [bool(new[ends[cell] : ends[cell + 1]].any()) for cell in cells]
+    for one in cells:
+        if fresh[one]:
+            rows = _facing(bound, ends[one], ends[one + 1], None)
+            yield rows[new[rows]], rows
+        for other in range(one + 1, len(cells)):
+            if not (fresh[one] or fresh[other]):
+                continue
+            first = _facing(bound, ends[one], ends[one + 1], other)
+            second = _facing(bound, ends[other], ends[other + 1], one)
+            old = ~new[first]
+            yield first[~old], second
+            yield first[old], second[new[second]]
 
 
 def _facing(bound: NDArray[np.uint8], start: int, end: int, cell: int | None) -> Rows:

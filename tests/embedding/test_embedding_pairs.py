@@ -61,3 +61,18 @@ def test_few_far_pairs_are_left_for_the_caller_to_look_at() -> None:
     vectors = lumpy(3000, 384, 3, 0.05)
     new, part = np.ones(3000, bool), np.arange(3000) % 8
     assert len(found(vectors, 0.975, new, part)) < 3 * len(brute(vectors, 0.975, new, part)) + 100
+
+
+def test_rows_that_are_not_new_are_not_compared_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = lumpy(3000, 64, 5, 0.05)
+    new, part = np.zeros(3000, bool), np.arange(3000) % 8
+    new[::300] = True
+    compared, compare = [], NearPairs._compare
+
+    def counted(self, short, first, second):
+        compared.append(len(first) * len(second))
+        return compare(self, short, first, second)
+
+    monkeypatch.setattr(NearPairs, "_compare", counted)
+    assert brute(vectors, 0.9, new, part) <= set(found(vectors, 0.9, new, part))
+    assert sum(compared) <= 10 * 3000
