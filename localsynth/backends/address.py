@@ -55,6 +55,7 @@ def read_address(url: str) -> Address:
 def read_key(address: Address) -> str | None:
     """The key for a server: LOCALSYNTH_API_KEY, OPENAI_API_KEY, or the keyring's entry "localsynth" for the host.
 
+    The keyring may ask its owner to unlock it and wait: call this on a thread of its own.
     OPENAI_API_KEY was set for another program: it is sent only to this machine or over TLS.
     """
     key = os.environ.get("LOCALSYNTH_API_KEY", "").strip()
@@ -67,11 +68,10 @@ def read_key(address: Address) -> str | None:
 
 
 def _from_keyring(host: str) -> str:
-    if importlib.util.find_spec("keyring") is None:
-        return ""
-    keyring = importlib.import_module("keyring")
     try:
-        return str(keyring.get_password("localsynth", host) or "")
+        if importlib.util.find_spec("keyring") is None:
+            return ""
+        return str(importlib.import_module("keyring").get_password("localsynth", host) or "")
     except Exception:
-        # A locked or missing keyring is no key; the server will say when it wants one.
+        # A keyring that is locked, missing or broken is no key; the server will say when it wants one.
         return ""

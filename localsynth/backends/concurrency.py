@@ -15,6 +15,7 @@ from localsynth.records import Completion
 
 GAIN = 0.05  # a higher limit must bring this share more throughput to be kept; a lower one may cost so much
 SETTLED = 8  # windows after which a settled limit is tried again: the mix of short and long requests changes
+MOST_SLOTS = 1024  # requests at once at the most, whatever a server or a plan says: each holds a connection
 WINDOW = 32  # requests that a limit is judged by, at least; twice the limit where that is more
 
 
@@ -30,7 +31,7 @@ class Concurrency:
     """
 
     def __init__(self, most: int, start: int) -> None:
-        self.most = max(1, most)
+        self.most = min(max(1, most), MOST_SLOTS)
         self.limit = min(max(1, start), self.most)
         self._chosen = self.limit == self.most
         self._before = self.limit

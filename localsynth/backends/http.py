@@ -26,6 +26,9 @@ from localsynth.printable import one_line
 CONNECT = 10.0  # seconds
 SILENCE = 600.0  # seconds without a byte: a long answer that is not streamed arrives whole at its end
 WHOLE = 3600.0  # seconds for one request, however it trickles
+LOOK = 15.0  # seconds for what a server says about itself
+PROBE = 120.0  # seconds for a completion of one token
+LOADING = 300.0  # seconds for the first completion of a server that loads its model only then
 LARGEST = 64 << 20  # bytes of a streamed answer: 100,000 tokens in parts of their own
 LARGEST_WHOLE = 16 << 20  # bytes of one that is kept whole until it is read
 LONGEST_LINE = 4 << 20  # bytes of one line of a streamed answer
@@ -65,16 +68,16 @@ class Http:
 
     async def get(self, path: str) -> Reply:
         """GET; any status but those that concern the key or a redirect."""
-        return await self._whole("GET", path, None)
+        return await self._whole("GET", path, None, LOOK)
 
-    async def post(self, path: str, body: Mapping[str, Any]) -> Reply:
-        """POST of JSON; as `get`."""
-        return await self._whole("POST", path, body)
+    async def post(self, path: str, body: Mapping[str, Any], *, within: float | None = None) -> Reply:
+        """POST of JSON; as `get`. `within`: seconds for the whole of it, where an answer is not a long text."""
+        return await self._whole("POST", path, body, within)
 
     @asynccontextmanager
     async def stream(self, path: str, body: Mapping[str, Any]) -> AsyncIterator[tuple[Reply, AsyncIterator[bytes]]]:
         """POST; with status 200 the lines of the answer as they come, else the whole answer and no lines."""
-        async with self._sending("POST", path, body) as response:
+        async with self._sending("POST", path, body, None) as response:
             lines = _lines(response)
             if response.status != HTTPStatus.OK:
                 yield self._checked(await _read(response)), lines
@@ -118,13 +121,13 @@ class Http:
                 text = text.replace(key, "…")
         return one_line(text, limit)
 
-    async def _whole(self, method: str, path: str, body: Mapping[str, Any] | None) -> Reply:
-        async with self._sending(method, path, body) as response:
+    async def _whole(self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None) -> Reply:
+        async with self._sending(method, path, body, within) as response:
             return self._checked(await _read(response))
 
     @asynccontextmanager
     async def _sending(
-        self, method: str, path: str, body: Mapping[str, Any] | None
+        self, method: str, path: str, body: Mapping[str, Any] | None, within: float | None
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         content, headers = None, None
         if body is not None:
@@ -137,12 +140,12 @@ class Http:
                 data=content,
                 headers=headers,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=WHOLE, sock_connect=CONNECT, sock_read=SILENCE),
+                timeout=aiohttp.ClientTimeout(total=within or WHOLE, sock_connect=CONNECT, sock_read=within or SILENCE),
             ) as response:
                 yield response
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             # Other errors of aiohttp than its timeouts hold the request's headers, the key among them.
-            raise self._broken(error) from (error if isinstance(error, TimeoutError) else None)
+            raise self._broken(error, within) from (error if isinstance(error, TimeoutError) else None)
         except RuntimeError as error:
             raise BackendError("the connection was closed while a request ran", "start the run again") from error
 
@@ -157,7 +160,7 @@ class Http:
             raise BackendError(f"{where} redirects to {target}", "give that address instead, if you trust it")
         return reply
 
-    def _broken(self, error: Exception) -> BackendError:
+    def _broken(self, error: Exception, within: float | None) -> BackendError:
         where, why = self.address.root, self.quote(str(error), 160)
         if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
             return BackendError(f"no secure connection to {where}: {_tls(why)}", _tls_hint(why, where))
@@ -176,9 +179,11 @@ class Http:
                 retryable=True,
             )
         if isinstance(error, TimeoutError):
-            return BackendError(
-                f"{where} did not answer in time", "it may be overloaded: use fewer --slots", retryable=True
-            )
+            hint = "it may be overloaded: use fewer --slots"
+            if within:
+                hint = "check the port: it may be another program's; or the server may be starting, or too busy"
+            told = f"within {within:g} s" if within else "in time"
+            return BackendError(f"{where} did not answer {told}", hint, retryable=True)
         if isinstance(error, aiohttp.InvalidURL | ValueError):
             return BackendError(f"the request to {where} cannot be sent: {why}", "check the address")
         return BackendError(

@@ -306,7 +306,7 @@ async def test_folders_without_their_files(folder: Path, tmp_path: Path):
 async def test_weights_that_are_too_large_are_refused_before_they_are_loaded(folder: Path):
     with pytest.raises(ModelError, match="its weights take") as caught:
         await MlxBackend(folder, MlxSettings(memory_share=1e-9)).open()
-    assert "memory_share" in caught.value.hint
+    assert "--memory-share" in caught.value.hint
 
 
 async def test_a_model_whose_cache_cannot_be_batched_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch):

@@ -158,14 +158,14 @@ async def test_no_template_to_be_found(served_model: FakeModel):
     async with running(served_model, script()) as server:
         with pytest.raises(ModelError, match="chat template") as caught:
             await OllamaBackend(server.url, MODEL).open()
-    assert "tokenizer" in caught.value.hint
+    assert "--tokenizer" in caught.value.hint
 
 
 async def test_another_server_is_no_ollama(served_model: FakeModel):
     async with running(served_model) as server:
         with pytest.raises(BackendError, match="no Ollama") as caught:
             await OllamaBackend(server.url, MODEL).open()
-    assert "openai" in caught.value.hint
+    assert "--backend openai" in caught.value.hint
 
 
 async def test_a_raw_mode_that_is_not_raw(served_model: FakeModel):

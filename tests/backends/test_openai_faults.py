@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from contract import opened
 from fake_model import ANSWER, ASK, MODEL, FakeModel
 from fake_server import Fault, Script, running
 
-from localsynth.backends import http
+from localsynth.backends import address, http
 from localsynth.backends.address import read_address, read_key
-from localsynth.backends.openai import OpenAIBackend
+from localsynth.backends.ollama import OllamaBackend
+from localsynth.backends.openai import OpenAIBackend, probe
 from localsynth.chat import derive
 from localsynth.errors import BackendError, ContextOverflow, LocalsynthError, ModelError
 from localsynth.records import Completion, Request, Sampling
@@ -131,6 +133,22 @@ async def test_a_server_that_restarts_with_another_model(served_model: FakeModel
     assert not caught.value.retryable
 
 
+async def test_a_port_that_accepts_and_says_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(http, "LOOK", 0.05)
+    quiet = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+    async with quiet:
+        error = await refused(OpenAIBackend(f"127.0.0.1:{quiet.sockets[0].getsockname()[1]}"))
+    assert "did not answer within 0.05 s" in error.message
+    assert "port" in error.hint
+
+
+async def test_a_server_that_is_silent_when_it_is_to_write(served_model: FakeModel, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(probe, "PROBE", 0.05)
+    async with running(served_model, Script(fault=lambda *_: Fault("silence"))) as server:
+        error = await refused(OpenAIBackend(server.url))
+    assert "did not answer within 0.05 s" in error.message
+
+
 async def test_an_unreachable_host_and_a_port_where_nobody_listens(served_model: FakeModel, monkeypatch):
     async with running(served_model) as server:
         pass
@@ -163,7 +181,7 @@ async def test_a_web_server_that_is_no_model_server(served_model: FakeModel):
     async with running(served_model, Script(kind="ollama")) as server:
         error = await refused(OpenAIBackend(server.url))
     assert "Ollama" in error.message
-    assert "ollama" in error.hint
+    assert "--backend ollama" in error.hint
 
 
 @pytest.fixture
@@ -233,6 +251,36 @@ def test_a_key_from_the_keyring(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     sys.modules.pop("keyring")
 
 
+def test_a_keyring_that_cannot_be_imported_is_no_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("LOCALSYNTH_API_KEY", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    (tmp_path / "keyring.py").write_text("raise RuntimeError('no D-Bus')")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "keyring", raising=False)
+    assert read_key(read_address("http://example.org")) is None
+
+
+async def test_a_keyring_that_waits_for_its_owner_blocks_nobody(
+    served_model: FakeModel, monkeypatch: pytest.MonkeyPatch
+):
+    loop, unlocked = asyncio.get_running_loop(), threading.Event()
+
+    def waits(_: str) -> str:
+        loop.call_soon_threadsafe(unlocked.set)  # by the very loop that a call on its thread would hold
+        assert unlocked.wait(20)
+        return KEY
+
+    for name in ("LOCALSYNTH_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(address, "_from_keyring", waits)
+    async with running(served_model) as server:
+        pass
+    assert "cannot be reached" in (await refused(OpenAIBackend(server.url))).message
+    unlocked.clear()
+    with pytest.raises(BackendError, match="cannot be reached"):
+        await OllamaBackend(server.url, MODEL).open()
+
+
 def test_where_keys_come_from_and_where_they_go(monkeypatch: pytest.MonkeyPatch):
     here, there, secure = map(read_address, ("http://127.0.0.1:1", "http://example.org", "https://example.org/v1/"))
     monkeypatch.delenv("LOCALSYNTH_API_KEY", raising=False)
@@ -289,12 +337,14 @@ async def test_a_chat_only_server(served_model: FakeModel):
     assert "chat-only" in error.message
     assert "user's turn" in error.message
     assert "vLLM" in error.hint
+    assert "--backend ollama" in error.hint
 
 
 async def test_a_server_that_adds_its_template(served_model: FakeModel):
     async with running(served_model, Script(kind="server", ids=False, templates=True)) as server:
         error = await refused(OpenAIBackend(server.url, tokenizer=served_model.folder))
     assert "template of its own" in error.message
+    assert "--backend ollama" in error.hint
 
 
 async def test_a_server_that_reads_control_strings_as_text(served_model: FakeModel):
@@ -316,13 +366,14 @@ async def test_the_tokenizer_of_another_model(served_model: FakeModel, tmp_path:
         error = await refused(OpenAIBackend(server.url, tokenizer=write_tokenizer(tmp_path / "other")))
     assert isinstance(error, ModelError)
     assert "not that of tiny-chat" in error.message
+    assert "--tokenizer" in error.hint
 
 
 async def test_no_tokenizer_to_be_found(served_model: FakeModel):
     async with running(served_model, Script(tells_root=False)) as server:
         error = await refused(OpenAIBackend(server.url))
     assert "chat template" in error.message
-    assert "tokenizer" in error.hint
+    assert "--tokenizer" in error.hint
 
 
 async def test_model_names(served_model: FakeModel):

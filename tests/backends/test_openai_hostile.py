@@ -90,3 +90,17 @@ async def test_a_path_of_5000_letters_is_no_file(served_model: FakeModel):
     script = Script(kind="llama-server", edit=edit)
     async with running(served_model, script) as server, opened(OpenAIBackend(server.url)) as backend:
         assert (await backend.generate(request())).text
+
+
+@pytest.mark.parametrize(
+    ("told", "slots", "most"), [(2_000_000_000, 0, 1024), (7, 0, 7), (7, 5000, 1024), (-3, 0, 128)]
+)
+async def test_how_many_slots_a_server_may_tell(served_model: FakeModel, told: int, slots: int, most: int):
+    def edit(path: str, _: dict, answer: tuple) -> tuple:
+        if path != "/props":
+            return answer
+        return 200, json.dumps(json.loads(answer[1]) | {"total_slots": told}).encode()
+
+    script = Script(kind="llama-server", edit=edit)
+    async with running(served_model, script) as server, opened(OpenAIBackend(server.url, slots=slots)) as backend:
+        assert backend.info.max_concurrency == backend.gate.concurrency.most == most

@@ -140,7 +140,7 @@ def _limit(weights: Sequence[Path], share: float) -> int:
     if needed > usable - buffers:
         raise ModelError(
             f"its weights take {needed / 1e9:.1f} GB, and {(usable - buffers) / 1e9:.1f} GB may be used",
-            "choose a smaller model: `localsynth models list --fits`, or allow more: machine.memory_share",
+            "choose a smaller model: `localsynth models list --fits`, or allow more: --memory-share",
         )
     library.core().set_cache_limit(buffers)
     return usable - buffers

@@ -66,7 +66,7 @@ class Asking:
             if written < self._request.sampling.max_tokens:
                 raise ContextOverflow(
                     f"the answer was cut after {written} tokens: the context of {self._info.context} is full",
-                    "ask for fewer tokens, or raise context in the plan",
+                    "ask for fewer tokens, or raise --context",
                 )
             return self._completion(stream, None, end, written)
         if reason != "stop":

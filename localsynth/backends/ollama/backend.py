@@ -12,7 +12,7 @@ from typing import Any
 from localsynth.backends.address import read_address, read_key
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.concurrency import Concurrency, Gate
-from localsynth.backends.http import Http, as_object, count
+from localsynth.backends.http import LOADING, LOOK, Http, as_object, count
 from localsynth.backends.ollama.asking import Asking
 from localsynth.backends.openai.probe import check_bos, without_bos
 from localsynth.backends.openai.served import is_here
@@ -61,7 +61,7 @@ class OllamaBackend:
         if self._info is not None:
             return
         address = read_address(self._url or "http://127.0.0.1:11434")
-        self._http = Http(address, read_key(address))
+        self._http = Http(address, await asyncio.to_thread(read_key, address))
         try:
             version = await self._version(self._http)
             facts = await self._show(self._http)
@@ -111,11 +111,11 @@ class OllamaBackend:
             if isinstance(version, str):
                 return one_line(version, 40)
         raise BackendError(
-            f"{http.address.root} is no Ollama server", 'check the port (11434); for others `backend = "openai"`'
+            f"{http.address.root} is no Ollama server", "check the port (11434); for others --backend openai"
         )
 
     async def _show(self, http: Http) -> dict[str, Any]:
-        reply = await http.post("/api/show", {"model": self._model})
+        reply = await http.post("/api/show", {"model": self._model}, within=LOOK)
         if reply.status == HTTPStatus.OK:
             return as_object(reply, http.address.root)
         if reply.status != HTTPStatus.NOT_FOUND:
@@ -137,7 +137,7 @@ class OllamaBackend:
             return await asyncio.to_thread(read_vocabulary, Path(found[1]))
         raise ModelError(
             f"Ollama does not tell the chat template of {one_line(self._model, 80)} in a form that can be used",
-            "name the folder or GGUF file of the same model as `tokenizer` in the plan",
+            "name the folder or GGUF file of the same model with --tokenizer",
         )
 
     async def _adds_bos(self, http: Http, vocabulary: Vocabulary) -> bool:
@@ -148,7 +148,7 @@ class OllamaBackend:
         # The context of later requests: another one would make Ollama load the model twice.
         options = {"num_predict": 1, "num_ctx": self._context, "temperature": 0.0, "seed": 0}
         body = {"model": self._model, "prompt": mark, "raw": True, "stream": False, "options": options}
-        reply = await http.post("/api/generate", body)
+        reply = await http.post("/api/generate", body, within=LOADING)
         if reply.status != HTTPStatus.OK:
             raise http.failure(reply, f"a first completion by {one_line(self._model, 80)}")
         made = count(as_object(reply, http.address.root).get("prompt_eval_count"))
@@ -170,7 +170,7 @@ def _check(request: Request, info: BackendInfo, vocabulary: Vocabulary) -> None:
     if prompt + most > info.context:
         raise ContextOverflow(
             f"the prompt and {most} tokens more do not fit into a context of {info.context}",
-            "ask for fewer tokens, or raise context in the plan",
+            "ask for fewer tokens, or raise --context",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,8 +23,9 @@ class OpenAIBackend:
     """One model on one server. `model` "" is the only one served; `tokenizer` is the folder or GGUF file of the same
     model, needed where the server is on another machine and tells no chat template.
 
-    `slots` 0 finds out how many requests at once the server sustains; otherwise that many, less when it is overloaded.
-    `context` lowers what one request may use. The key comes from the environment or the keyring: see `read_key`.
+    `slots` 0 finds out how many requests at once the server sustains; otherwise that many, 1,024 at the most, and less
+    when it is overloaded. `context` lowers what one request may use. The key comes from the environment or the keyring:
+    see `read_key`.
     """
 
     def __init__(
@@ -51,7 +53,7 @@ class OpenAIBackend:
         if self._server is not None:
             return
         address = read_address(self._url)
-        http = Http(address, read_key(address))
+        http = Http(address, await asyncio.to_thread(read_key, address))
         try:
             served = await look(http, self._model, self._tokenizer)
             manners = await probe(http, served)
@@ -60,13 +62,13 @@ class OpenAIBackend:
             raise
         context = min(served.context, self._context or served.context)
         self._server = Server(http, served, manners, context)
-        most = self._slots or served.slots or MOST
-        self._gate = Gate(Concurrency(most, self._slots or served.slots or START))
+        told = self._slots or served.slots
+        self._gate = Gate(Concurrency(told or MOST, told or START))
         self._info = BackendInfo(
             name=served.kind,
             version=served.version,
             model=served.model,
-            max_concurrency=most,
+            max_concurrency=self._gate.concurrency.most,
             context=context,
             template=served.vocabulary.template,
             tokens=served.vocabulary.tokens,

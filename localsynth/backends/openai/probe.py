@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from localsynth.backends.http import REFUSED, Http, Reply, as_object, count
+from localsynth.backends.http import PROBE, REFUSED, Http, Reply, as_object, count
 from localsynth.backends.openai.body import EXTRAS, probe_body
 from localsynth.backends.openai.served import Served
 from localsynth.backends.openai.vocabulary import Vocabulary
@@ -86,22 +86,22 @@ def _unfit(served: Served, here: int, there: int) -> BackendError | ModelError:
     if there > here + 5:
         return BackendError(
             f"the server turns a prompt of {here} tokens into {there}: it adds a template of its own, and {_RAW}",
-            'use a server that leaves prompts alone (vLLM, llama-server), or `backend = "ollama"` for Ollama',
+            "use a server that leaves prompts alone (vLLM, llama-server), or --backend ollama for Ollama",
         )
     return ModelError(
         f"the tokenizer given is not that of {served.model}: it makes {here} tokens of a text, the server {there}",
-        "name the folder or GGUF file of the very model that is served as `tokenizer` in the plan",
+        "name the folder or GGUF file of the very model that is served with --tokenizer",
     )
 
 
 async def _refused(http: Http, served: Served) -> frozenset[str]:
     """The extra parameters that a strict server refuses; BackendError when it refuses the plain request too."""
-    reply = await http.post("/v1/completions", probe_body(served, _PLAIN, frozenset()))
+    reply = await http.post("/v1/completions", probe_body(served, _PLAIN, frozenset()), within=PROBE)
     if reply.status == HTTPStatus.OK:
         return frozenset()
     everything = frozenset(EXTRAS)
     if reply.status in (400, 422):
-        plain = await http.post("/v1/completions", probe_body(served, _PLAIN, everything))
+        plain = await http.post("/v1/completions", probe_body(served, _PLAIN, everything), within=PROBE)
         if plain.status == HTTPStatus.OK:
             single = [await _takes(http, served, everything - {name}) for name in EXTRAS]
             return frozenset(name for name, taken in zip(EXTRAS, single, strict=True) if not taken)
@@ -115,7 +115,7 @@ async def _takes(http: Http, served: Served, refused: frozenset[str]) -> bool:
 
 async def _taken(http: Http, body: Mapping[str, Any]) -> Reply | None:
     """The answer, None for a refusal. BackendError for any other failure: it says nothing about what is taken."""
-    reply = await http.post("/v1/completions", body)
+    reply = await http.post("/v1/completions", body, within=PROBE)
     if reply.status in REFUSED:
         return None
     if reply.status != HTTPStatus.OK:
@@ -129,13 +129,13 @@ async def _refusal(http: Http, served: Served, reply: Reply) -> BackendError | M
     if reply.status in (404, 405, 501) or (reply.status in (400, 422) and chat):
         return BackendError(
             f"{where} is a chat-only server. {_RAW}",
-            'use a server with raw completions: vLLM, llama-server, LM Studio; for Ollama `backend = "ollama"`',
+            "use a server with raw completions: vLLM, llama-server, LM Studio; for Ollama --backend ollama",
         )
     return http.failure(reply, f"a first completion by {served.model}")
 
 
 async def _count(http: Http, served: Served, prompt: str | list[int], refused: frozenset[str]) -> int:
-    reply = await http.post("/v1/completions", probe_body(served, prompt, refused))
+    reply = await http.post("/v1/completions", probe_body(served, prompt, refused), within=PROBE)
     if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "a first completion")
     return prompt_tokens(as_object(reply, http.address.root), http.address.root)

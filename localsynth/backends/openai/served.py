@@ -9,7 +9,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Literal
 
-from localsynth.backends.http import Http, as_object, count
+from localsynth.backends.http import LOOK, Http, as_object, count
 from localsynth.backends.openai.vocabulary import Vocabulary, ask_vocabulary, read_vocabulary
 from localsynth.errors import BackendError, ModelError
 from localsynth.printable import one_line
@@ -38,7 +38,7 @@ async def look(http: Http, wanted: str, tokenizer: Path | None) -> Served:
     if card.get("owned_by") == "library":
         raise BackendError(
             f"{http.address.root} is Ollama, whose /v1/completions puts its template around every prompt",
-            'use its own interface: `backend = "ollama"`',
+            "use its own interface: --backend ollama",
         )
     model, context = str(card["id"]), _number(card.get("max_model_len"))
     props = await _props(http)
@@ -67,7 +67,7 @@ async def _models(http: Http) -> list[dict[str, Any]]:
     if reply.status == HTTPStatus.NOT_FOUND:
         raise BackendError(
             f"{where} is no server with the OpenAI interface: it has no /v1/models",
-            'check the port; for Ollama give the plan `backend = "ollama"`',
+            "check the port; for Ollama give --backend ollama",
         )
     if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "the list of models")
@@ -148,17 +148,18 @@ async def _vocabulary(
         )
     raise ModelError(
         f"{http.address.root} does not tell the chat template of {http.quote(str(card['id']), 80)}",
-        "name the model's folder or GGUF file on this machine as `tokenizer` in the plan",
+        "name the model's folder or GGUF file on this machine with --tokenizer",
     )
 
 
 async def _tokenize(http: Http, text: str) -> list[int]:
-    reply = await http.post("/tokenize", {"content": text, "add_special": False, "parse_special": True})
+    body = {"content": text, "add_special": False, "parse_special": True}
+    reply = await http.post("/tokenize", body, within=LOOK)
     if reply.status != HTTPStatus.OK:
         raise http.failure(reply, "/tokenize")
     found = as_object(reply, http.address.root).get("tokens")
     if not isinstance(found, list):
-        raise BackendError(f"{http.address.root} gives no tokens for a text", "name the model's files as `tokenizer`")
+        raise BackendError(f"{http.address.root} gives no tokens for a text", "name the model's files with --tokenizer")
     return [number for number in found if isinstance(number, int)]
 
 

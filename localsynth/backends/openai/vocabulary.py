@@ -49,7 +49,7 @@ class NamedVocabulary:
             return ()
         raise BackendError(
             "avoid_first needs the vocabulary of the served model, which is not on this machine",
-            "name its folder or GGUF file as `tokenizer` in the plan, or leave avoid_first out",
+            "name its folder or GGUF file with --tokenizer, or leave avoid_first out of the plan",
         )
 
 
