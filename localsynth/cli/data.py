@@ -66,6 +66,9 @@ def export_command(
     target = path or Path(f"localsynth-{fmt}{form.suffix}")
     check_target(target, fmt, force=force)
     with Reader.open(store) as reader:
+        if waiting := reader.uncompared():
+            say(f"{waiting} rows come from a merge that was cut off; duplicates may be among those that are exported")
+            say(f"  next: give the same merge again, localsynth merge {store} SHARD.db ..., then export again")
         run = reader.run(run_name) if run_name else None
         selection = Selection(run.id if run else None, everything, answered, search, limit)
         pace = _Pace()

@@ -78,6 +78,10 @@ class Reader(SampleQueries):
             found.append(ShardRow(**named | plain))
         return found
 
+    def uncompared(self) -> int:
+        """How many rows a merge that was cut off left uncompared: duplicates may be among those that are kept."""
+        return int(self._all("SELECT count(*) FROM merge_waiting")[0][0])
+
     def resolve_sample(self, name: str) -> int:
         """The sample id that a person means: `17` (index, newest run), `RUN:17`, `RUN:17.1` (attempt) or a whole id.
 

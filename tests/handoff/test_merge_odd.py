@@ -13,6 +13,7 @@ from handed import RUN, Made, content, home_store, kept, number, shard_store
 
 from localsynth.cli.main import main as command
 from localsynth.engine.lock import hold
+from localsynth.handoff.duplicates import Duplicates
 from localsynth.handoff.merge import MergeReport, merge, read_shards
 from localsynth.records import Review
 from localsynth.store import Reader, Store
@@ -97,6 +98,24 @@ def test_a_review_made_in_a_shard_after_its_merge_is_taken_once(tmp_path: Path) 
         assert kept(main) == [1, 2], "what a person said at home stands"
     with closing(sqlite3.connect(main)) as db:
         assert db.execute("SELECT count(*) FROM reviews").fetchone() == (2,)
+
+
+def test_an_export_says_that_rows_were_not_compared(tmp_path: Path, do: Do, monkeypatch: pytest.MonkeyPatch) -> None:
+    main = tmp_path / "main.db"
+    shards = [shard_store(tmp_path / f"{n}.db", n, 2, [Made(n - 1, "Same?")]) for n in (1, 2)]
+
+    def cut_off(self: object, told: object) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Duplicates, "find", cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            merged(main, *shards)
+    code, err = do("export", tmp_path / "rows.jsonl", "--store", main)
+    assert (code, "2 rows come from a merge that was cut off" in err) == (0, True)
+    merged(main, *shards)
+    code, err = do("export", tmp_path / "rows.jsonl", "--store", main, "--force")
+    assert (code, "cut off" in err, "1 rows as" in err) == (0, False, True)
 
 
 SPOILT = {

@@ -57,7 +57,7 @@ class KeyServer:
         self._life, self._index = secrets.token_hex(8), KeyIndex()
         for store in stores:
             # A store that is being written has a log beside it, and may be on another machine: it is left alone.
-            if store.exists() and not store.with_name(f"{store.name}-wal").exists():
+            if store.exists() and not _log(store):
                 self._index.claim(list(admitted(store, near=near)))
 
     def life(self) -> str:
@@ -102,6 +102,14 @@ class SharedKeys:
         while batch := list(islice(own, _BATCH)):
             if self._ask(self._life, batch) is None:
                 return  # it died meanwhile: the next answer says so again
+
+
+def _log(store: Path) -> int:
+    """Bytes in the log beside a store; who only read it leaves an empty one."""
+    try:
+        return store.with_name(f"{store.name}-wal").stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _finding(held: Held) -> Finding:
