@@ -10,6 +10,7 @@ import os
 import select
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ from contract import Contract, Prompts, opened, same
 from tiny_models import write_tokenizer
 
 from localsynth.backends.tokenizer import read_tokenizer
-from localsynth.backends.vllm import VllmBackend, VllmSettings, library
+from localsynth.backends.vllm import VllmBackend, VllmSettings, library, weights
 from localsynth.backends.vllm import backend as module
 from localsynth.backends.vllm.engine import EngineFacts, _one_line
 from localsynth.backends.vllm.failures import EngineLog, hint_for
@@ -322,9 +323,64 @@ def test_the_revision_of_a_folder_in_the_cache(tmp_path: Path):
 def test_several_files_of_weights_have_one_hash(tmp_path: Path):
     (tmp_path / "a.safetensors").write_bytes(b"1")
     (tmp_path / "b.safetensors").write_bytes(b"2")
-    both = digest(tmp_path)
+    both = digest(tmp_path, threading.Event())
+    lines = "".join(
+        f"{hashlib.sha256(b'%d' % n).hexdigest()}  {name}.safetensors\n" for n, name in ((1, "a"), (2, "b"))
+    )
+    assert both == hashlib.sha256(lines.encode()).hexdigest()
     (tmp_path / "b.safetensors").write_bytes(b"3")
-    assert digest(tmp_path) != both
+    assert digest(tmp_path, threading.Event()) != both
+
+
+def test_weights_of_several_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(weights, "_CHUNK", 7)
+    (tmp_path / "a.safetensors").write_bytes(b"0123456789" * 10)
+    assert digest(tmp_path, threading.Event()) == hashlib.sha256(b"0123456789" * 10).hexdigest()
+
+
+def test_nobody_reads_on_for_a_hash_that_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    stop = threading.Event()
+
+    class Hash:
+        updates = 0
+
+        def update(self, _: object) -> None:
+            Hash.updates += 1
+            stop.set()
+
+        def hexdigest(self) -> str:
+            return "half"
+
+    monkeypatch.setattr(weights, "_CHUNK", 7)
+    monkeypatch.setattr(weights.hashlib, "sha256", Hash)
+    (tmp_path / "a.safetensors").write_bytes(b"0123456789" * 10)
+    assert (digest(tmp_path, stop), Hash.updates) == ("", 1)
+
+
+@pytest.mark.parametrize("how", [ModelError("CUDA out of memory", "less"), asyncio.CancelledError()])
+async def test_a_start_that_fails_ends_the_hashing(folder: Path, engine: type[FakeEngine], monkeypatch, how):
+    ended = threading.Event()
+
+    def hashes(_: Path, stop: threading.Event) -> str:
+        if stop.wait(20):
+            ended.set()
+        return ""
+
+    async def fails(self: FakeEngine) -> None:
+        raise how
+
+    monkeypatch.setattr(module, "digest", hashes)
+    monkeypatch.setattr(FakeEngine, "start", fails)
+    with pytest.raises(type(how)):
+        await VllmBackend(folder).open()
+    assert await asyncio.to_thread(ended.wait, 20)
+
+
+@pytest.mark.parametrize(("said", "kept"), [((1e-9, float("-inf")), (0.0, -9999.0)), ((-0.5, float("nan")), None)])
+def test_logprobs_are_numbers_that_json_has(said: tuple[float, ...], kept: tuple[float, ...] | None):
+    row = Row(Request("", Sampling(max_tokens=2), 0, logprobs=True), [1], [], lambda _: b"x")
+    row.feed([5, 6], said)
+    assert row.completion().logprobs == kept
 
 
 async def test_without_vllm_the_command_to_install_it(folder: Path, monkeypatch: pytest.MonkeyPatch):

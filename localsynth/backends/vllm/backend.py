@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,9 +52,14 @@ class VllmBackend:
         version = library.check()
         engine_arguments(self._path, self._settings, on_cpu=False)  # what the folder lacks is said before vLLM loads
         self._tokenizer: LocalTokenizer = await asyncio.to_thread(read_tokenizer, self._path)
-        hashing = asyncio.ensure_future(asyncio.to_thread(digest, self._path))
-        async with self._starting:
-            self._facts: EngineFacts = (await self._start()).facts()
+        over = threading.Event()
+        hashing = asyncio.ensure_future(asyncio.to_thread(digest, self._path, over))
+        try:
+            async with self._starting:
+                self._facts: EngineFacts = (await self._start()).facts()
+            sha256 = await hashing
+        finally:
+            over.set()  # where the start failed, the process is not to live on for a hash that nobody wants
         self._info = BackendInfo(
             name="vllm",
             version=f"vllm {version}",
@@ -62,7 +68,7 @@ class VllmBackend:
             context=self._facts.context,
             revision=revision_of(self._path),
             file=str(self._path),
-            sha256=await hashing,
+            sha256=sha256,
             quantisation=self._facts.quantisation,
             template=self._tokenizer.template,
             tokens=self._tokenizer.tokens,

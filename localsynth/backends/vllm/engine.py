@@ -154,8 +154,7 @@ class Engine:
 
 def _news(output: Any) -> Tokens:
     ids = list(output.token_ids)
-    # Rounding can put the logarithm of a certain token a hair above 0.
-    return ids, [min(place[token].logprob, 0.0) for token, place in zip(ids, output.logprobs or (), strict=False)]
+    return ids, [float(place[token].logprob) for token, place in zip(ids, output.logprobs or (), strict=False)]
 
 
 def _one_line(error: Exception) -> str:

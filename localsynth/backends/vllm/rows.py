@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any
@@ -88,7 +89,7 @@ class Row:
             if self.finish is not None:
                 break
             self._tokens += 1
-            self._logprobs.extend(logprobs[at : at + 1])
+            self._logprobs.extend(_proper(logprobs[at : at + 1]))
             if token in self._ends:
                 self._stopped_by, self.finish = token, "stop"
                 safe.append(self._stream.finish())
@@ -111,5 +112,10 @@ class Row:
             prompt_tokens=len(self.prompt),
             completion_tokens=self._tokens,
             duration=monotonic() - self._started,
-            logprobs=tuple(self._logprobs) if self.request.logprobs else None,
+            logprobs=tuple(self._logprobs) if self.request.logprobs and len(self._logprobs) == self._tokens else None,
         )
+
+
+def _proper(logprobs: Sequence[float]) -> list[float]:
+    """As JSON can hold them: rounding puts a certain token a hair above 0, an impossible one is -9999, NaN is none."""
+    return [max(-9999.0, min(value, 0.0)) for value in logprobs if not math.isnan(value)]
