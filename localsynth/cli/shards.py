@@ -15,7 +15,7 @@ from localsynth.config import SERVED, Plan, plan_data, plan_from
 from localsynth.engine import runner
 from localsynth.engine.corpus import SharedKeys
 from localsynth.engine.lock import hold
-from localsynth.errors import DataError, ModelError, NotFound, StoreError
+from localsynth.errors import DataError, MissingPackage, ModelError, NotFound, StoreError
 from localsynth.events import Progress
 from localsynth.handoff.job import Job, parse_shard, read_job
 from localsynth.store.encode import now
@@ -67,6 +67,21 @@ def fetch_models(job: Job, backend: str) -> None:
             revision = _revision(job.models[name], role.model, kind)
             say(f"fetching {role.model}{f' at {revision}' if revision else ''}")
             catalog.pull(role.model, backend=kind, revision=revision)
+    _fetch_encoder(job)
+
+
+def _fetch_encoder(job: Job) -> None:
+    """An encoder of the catalogue; a folder of home's own was packed, and the starter's comes as a package."""
+    gate = job.shard_plan(1).gate
+    if not (gate.near_duplicates and gate.encoder):
+        return
+    try:
+        catalog.encoder_path(gate.encoder)
+    except MissingPackage:
+        return
+    except ModelError:
+        say(f"fetching {gate.encoder}")
+        catalog.pull(gate.encoder, backend="vllm")  # whole, as it is on the hub
 
 
 def _revision(home: Mapping[str, Any], model: str, kind: str) -> str | None:
@@ -90,7 +105,7 @@ def _here(job: Job, plan: Plan, typed: Mapping[str, Any]) -> Plan:
                 f"the job's {name} model is {home['file']}, a file that only home has",
                 "copy it here and say where it is: --model FILE",
             )
-        if home and given.get("backend") == "vllm":
+        if home and given.get("backend") == "vllm" and not ("model" in given or named):
             role["model"] = _for_vllm(home, role["model"])
         table[name] = role_table({**given, **named}, role)
     table["machine"] |= {key: given[key] for key in ("slots", "tensor_parallel", "threads") if key in given}
@@ -103,6 +118,11 @@ def _for_vllm(home: Mapping[str, Any], model: str) -> str:
     if checked.get("repository"):
         return str(checked["repository"])
     card = catalog.load().get(model)
+    if card is None and home["backend"] == "llamacpp":
+        raise ModelError(
+            f"the job's model is {model}, GGUF files that vLLM does not load",
+            "name the same model's full weights: --model OWNER/NAME; or run it as it is: --backend llamacpp",
+        )
     return card.hf if card else model
 
 

@@ -45,7 +45,8 @@ class Job:
     known: Path | None
 
     def shard_plan(self, shard: int) -> Plan:
-        """The plan of one shard, 1 to `shards`: its share of the target, the whole job's limit of indices."""
+        """The plan of one shard, 1 to `shards`: its share of the target and of the tokens, the whole job's limits of
+        indices and of minutes, as shards run beside each other."""
         plan = self.plan
         share = plan.target // self.shards + (shard <= plan.target % self.shards)
         tokens = -(-plan.limits.tokens // self.shards)

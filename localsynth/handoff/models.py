@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ from localsynth.chat.parts import differing, parts
 from localsynth.config import Plan
 from localsynth.errors import ModelError, TemplateRefused
 from localsynth.records import SpecialTokens
+
+_PATH = re.compile(r"[/~.\\]|[A-Za-z]:[/\\]|.*\\")  # of any system: OWNER/NAME of a repository is none
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +66,15 @@ def from_files(found: ResolvedModel) -> HomeModel:
 
 
 def from_info(info: BackendInfo) -> HomeModel:
-    """From a backend that is open: a server's, or the scripted one."""
+    """From a backend that is open: a server's, or the scripted one.
+
+    A server may name a model by its path on this machine: what leaves it is the last part, as of any file.
+    """
+    path = bool(_PATH.match(info.model))
     return HomeModel(
-        info.model, info.name, info.template, info.tokens, revision=info.revision, sha256=info.sha256,
-        quantisation=info.quantisation,
+        "" if path else info.model, info.name, info.template, info.tokens,
+        file=re.split(r"[/\\]", info.model.rstrip("/\\"))[-1] if path else "",
+        revision=info.revision, sha256=info.sha256, quantisation=info.quantisation,
     )  # fmt: skip
 
 

@@ -100,6 +100,7 @@ def _write(packing: Packing, models: Mapping[str, Any], folder: Path) -> None:
         "TARGET": str(plan.target),
         "MODEL": ", ".join(sorted({str(model["model"]) for model in models.values()})),
         "BACKEND": _backend(plan),
+        "GPU_BACKEND": "scripted" if plan.ask.backend == "scripted" else "vllm",
         "WHEEL": wheel.name,
         "EXTRAS": ",".join(extras),
         "DIGEST": job_digest(run, packing.shards, digest)[:12],

@@ -18,9 +18,11 @@ _HOST = re.compile(r"(?:[A-Za-z0-9_][\w.-]*@)?[A-Za-z0-9][\w.-]*", re.ASCII)
 _PATH = re.compile(r"/?[A-Za-z0-9_][\w.-]*(?:/[A-Za-z0-9_][\w.-]*)*", re.ASCII)
 _SNAPSHOTS = "snapshots"
 # What belongs to one machine only.
-_LEFT_OUT = (".venv", "home", SHARDS, _SNAPSHOTS, ".installing", "*.log")
+_LEFT_OUT = (".venv", "home", SHARDS, _SNAPSHOTS, ".installing", ".installed", "*.log")
+# Where run.sh installed: VENV may have named another place.
+_PYTHON = '"$(cat .installed 2>/dev/null || echo .venv)/bin/python"'
 _STARTS = {
-    "run": "(nohup bash run.sh > run.log 2>&1 < /dev/null & echo started, process $!)",
+    "run": "(nohup bash run.sh >> run.log 2>&1 < /dev/null & echo started, process $!)",
     "slurm": "sbatch slurm.sh",
     "no": "true",
 }
@@ -41,13 +43,14 @@ def submit(host: str, job: Job, where: str | None, start: Start) -> str:
 def fetch(host: str, job: Job, where: str | None) -> list[Path]:
     """Bring the shards' stores, as they are now, into the folder's `shards`; the stores that are there then.
 
-    The other side makes the copies: a store that is being written to cannot be copied file by file.
+    The other side makes the copies: a store that is being written to cannot be copied file by file. A shard that this
+    host has replaces the one that is here, from whatever host that came.
     """
     place = _place(host, job, where)
     shards = job.folder / SHARDS
     if live := sorted(log for log in shards.glob("*-wal") if log.stat().st_size):
         raise DataError(f"{live[0].name} shows a run at work in {shards}", "fetch into a copy of the packed folder")
-    _call(["ssh", "--", host, f"cd {place} && .venv/bin/python -m localsynth handoff snapshot ."])
+    _call(["ssh", "--", host, f"cd {place} && {_PYTHON} -m localsynth handoff snapshot ."])
     shards.mkdir(exist_ok=True)
     _call(["rsync", "-a", "--", f"{host}:{place}/{_SNAPSHOTS}/", f"{shards}/"])
     return sorted(shards.glob("shard-*.db"))

@@ -67,10 +67,12 @@ def test_a_job_goes_there_and_its_shards_come_back(job: Job, far: Path, tmp_path
     there = far / "localsynth" / job.id
     assert (there / "run.sh").is_file()
     assert not (there / ".venv").exists()
-    # What run.sh would have installed there.
-    (there / ".venv" / "bin").mkdir(parents=True)
-    (there / ".venv" / "bin" / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-    (there / ".venv" / "bin" / "python").chmod(stat.S_IRWXU)
+    # What run.sh would have installed there, where VENV named another place.
+    python = tmp_path / "my venv" / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(stat.S_IRWXU)
+    (there / ".installed").write_text(f"{python.parents[1]}\n")
     code, _, err = end(start("run", there, "--shard", "1/2"))
     assert code == 0, err
     stores = remote.fetch("me@gpu-1.example.org", job, None)
@@ -86,12 +88,12 @@ def test_a_job_goes_there_and_its_shards_come_back(job: Job, far: Path, tmp_path
 def test_it_is_started_there(job: Job, far: Path) -> None:
     place = far / "jobs" / "one"
     place.mkdir(parents=True)
+    (place / "run.log").write_text("before\n")
     (job.folder / "run.sh").write_text("echo in $PWD\n")
     said = remote.submit("gpu", job, "jobs/one", "run")
     assert said.startswith("started, process ")
     assert int(said.rpartition(" ")[2]) > 1
-    log = place / "run.log"  # made by what goes on after the answer
-    until(lambda: log.exists() and log.read_text() == f"in {place}\n", "the start")
+    until(lambda: (place / "run.log").read_text() == f"before\nin {place}\n", "the start")
 
 
 def test_a_live_store_is_copied_whole(job: Job) -> None:

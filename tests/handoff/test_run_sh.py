@@ -73,6 +73,7 @@ def test_it_installs_runs_drains_and_goes_on(packed: tuple[Path, dict[str, str]]
         capture_output=True, text=True, check=True, cwd="/", env=environment,
     )  # fmt: skip
     assert where.stdout.startswith(str(job / ".venv"))
+    assert (job / ".installed").read_text() == f"{job}/.venv\n"
 
 
 def test_an_old_python_is_refused_in_a_line(packed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
@@ -95,7 +96,7 @@ def test_slurm_hands_a_preempted_shard_back(packed: tuple[Path, dict[str, str]],
     folder.mkdir()
     shutil.copy(job / "slurm.sh", folder)
     (folder / "run.sh").write_text(
-        "trap 'exit 6' TERM\necho shard $1 > started\nwhile :; do read -t 0.05 < <(:) || :; done\n"
+        "trap 'exit 6' TERM\necho shard $1 on $BACKEND > started\nwhile :; do read -t 0.05 < <(:) || :; done\n"
     )
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -111,3 +112,4 @@ def test_slurm_hands_a_preempted_shard_back(packed: tuple[Path, dict[str, str]],
     code, _, err = end(process)
     assert code == 6, err
     assert (folder / "told").read_text() == "requeue 77_2\n"
+    assert (folder / "started").read_text() == "shard 2 on scripted\n"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # bash run.sh         every shard of this job, one after the other
 # bash run.sh I       shard I only; several machines, or several GPUs, take one each
-# bash run.sh --install   only install and fetch the model, where there is a network
+# BACKEND=... bash run.sh --install   only install and fetch the model, where there is a network but perhaps no GPU
 #
 # Installs into .venv beside this file, fetches the model, and runs. SIGTERM (a preemption) or Ctrl-C finishes what is
 # in flight and stops; the same command goes on from there. Exit code 0: finished; 6: there is more to do.
@@ -50,6 +50,7 @@ install() {
   if [ -z "${MODEL:-}${SERVER:-}" ]; then
     "$venv/bin/python" -m localsynth handoff pull "$here" --backend "$backend"
   fi
+  printf '%s\n' "$venv" > "$here/.installed" # for `localsynth handoff fetch`
   touch "$mark"
   if command -v flock >/dev/null 2>&1; then exec 9>&-; fi
 }

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # sbatch slurm.sh     from this folder: one task for each shard, each on one GPU. What is preempted goes on by itself.
-# Install once before, where there is a network: bash run.sh --install
+# Install once before, where there is a network: BACKEND=@GPU_BACKEND@ bash run.sh --install
 #SBATCH --job-name=localsynth
 #SBATCH --array=1-@SHARDS@
 #SBATCH --gres=gpu:1
@@ -13,6 +13,8 @@
 # Five minutes before the end, so that what is in flight can be finished.
 #SBATCH --signal=B:TERM@300
 set -euo pipefail
+# Named, as --install ran where perhaps no GPU told it.
+export BACKEND=${BACKEND:-@GPU_BACKEND@}
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")}"
 
 stopped=
