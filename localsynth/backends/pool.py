@@ -143,7 +143,7 @@ class PoolBackend:
             raise BackendError(
                 f"no server is left: {error.message if error else 'the last one is being tried again'}",
                 error.hint if error else "",
-                retryable=not soonest.refused,
+                retryable=True,
                 retry_after=max(0.0, soonest.until - now),
             )
         return min(well, key=lambda member: (member.busy > now, member.load, member.inside))

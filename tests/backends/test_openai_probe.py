@@ -55,3 +55,18 @@ async def test_a_prompt_without_the_bos_that_a_server_adds(served_model: FakeMod
             await backend.generate(request(prompt=ASK.removeprefix(BOS)))
         assert server.count == probes
     assert caught.value.hint
+
+
+async def test_a_server_that_falls_over_ids_gets_text(served_model: FakeModel):
+    """Each time it is given some, unlike one that fails once."""
+
+    def fault(_: int, body: dict) -> Fault | None:
+        return Fault(status=500) if isinstance(body["prompt"], list) else None
+
+    script = Script(kind="server", fault=fault)
+    async with (
+        running(served_model, script) as server,
+        opened(OpenAIBackend(server.url, tokenizer=served_model.folder)) as backend,
+    ):
+        assert not backend._server.manners.ids
+        assert (await backend.generate(request())).text

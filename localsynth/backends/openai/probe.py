@@ -142,7 +142,15 @@ async def _count(http: Http, served: Served, prompt: str | list[int], refused: f
 
 
 async def _takes_ids(http: Http, served: Served, ids: list[int], refused: frozenset[str]) -> bool:
-    reply = await _taken(http, probe_body(served, ids, refused))
+    body = probe_body(served, ids, refused)
+    try:
+        reply = await _taken(http, body)
+    except BackendError:
+        # Some servers fall over ids instead of refusing them, and do so each time; the same again tells them apart.
+        again = await http.post("/v1/completions", body, within=PROBE)
+        if again.status == HTTPStatus.INTERNAL_SERVER_ERROR:
+            return False
+        raise
     if reply is None:
         return False
     return prompt_tokens(as_object(reply, http.address.root), http.address.root) == len(ids)
