@@ -31,10 +31,10 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
 
     Merging the same shards again changes nothing, in whatever order; a merge that was cut off is completed by the next
     one. Rows keep where and with what they were made. A row that MAIN has with other words stays as it is in MAIN and
-    is reported as a conflict.
+    is reported as a conflict. Reviews made in a shard's store are taken where MAIN has none of that row.
 
     The exit code is 0 when every shard is merged and finished, and 6 while there is more to come. A finished job can
-    have fewer rows than its target, by the duplicates among its shards.
+    have fewer rows than its target, by the duplicates that its shards could not know of.
     """
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import data_json
@@ -135,7 +135,7 @@ def _say(main: Path, report: MergeReport) -> None:
         say(f"{report.kept - report.target} more than the target: a shard was made on two machines")
     elif report.whole and report.kept < report.target:
         say(
-            f"{report.target - report.kept} fewer than the target: duplicates among the shards are not made again\n"
+            f"{report.target - report.kept} fewer than the target: what was rejected here is not made again\n"
             f"  next: localsynth generate -n {report.target - report.kept} --store {main}; or pack them as another job"
         )
     if report.conflicts:

@@ -70,7 +70,7 @@ def test_more_and_fewer_than_the_target_are_said(tmp_path: Path, do: Do) -> None
     same = [shard_store(tmp_path / f"s{n}.db", n, 2, [Made(n - 1, "Same?")], total=2) for n in (1, 2)]
     code, err = do("merge", tmp_path / "few.db", *same)
     assert code == 0
-    assert "1 fewer than the target: duplicates among the shards are not made again" in err
+    assert "1 fewer than the target: what was rejected here is not made again" in err
     assert f"next: localsynth generate -n 1 --store {tmp_path}/few.db" in err
 
 

@@ -89,14 +89,17 @@ def test_an_old_python_is_refused_in_a_line(packed: tuple[Path, dict[str, str]],
     assert done.stderr == "localsynth needs Python 3.11 or newer; name one: PYTHON=/path/to/python3.11 bash run.sh\n"
 
 
-def test_slurm_hands_a_preempted_shard_back(packed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["at work", "at once"])
+def test_slurm_hands_a_preempted_shard_back(at_once: bool, packed: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     """The batch script with a run.sh that drains: what Slurm's own commands are told."""
     job, environment = packed
     folder = tmp_path / "job"
     folder.mkdir()
     shutil.copy(job / "slurm.sh", folder)
     (folder / "run.sh").write_text(
-        "trap 'exit 6' TERM\necho shard $1 on $BACKEND > started\nwhile :; do read -t 0.05 < <(:) || :; done\n"
+        "trap 'exit 6' TERM\necho shard $1 on $BACKEND > started\n"
+        + ("kill -TERM $PPID\n" if at_once else "")
+        + "while :; do read -t 0.05 < <(:) || :; done\n"
     )
     tools = tmp_path / "bin"
     tools.mkdir()
@@ -107,8 +110,9 @@ def test_slurm_hands_a_preempted_shard_back(packed: tuple[Path, dict[str, str]],
         ["bash", str(folder / "slurm.sh")], env=environment | slurm | {"PATH": f"{tools}:{os.environ['PATH']}"},
         text=True, start_new_session=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
-    until((folder / "started").exists, "the shard's start")
-    process.send_signal(signal.SIGTERM)
+    if not at_once:
+        until((folder / "started").exists, "the shard's start")
+        process.send_signal(signal.SIGTERM)
     code, _, err = end(process)
     assert code == 6, err
     assert (folder / "told").read_text() == "requeue 77_2\n"

@@ -73,6 +73,7 @@ run_shard() {
   "$venv/bin/python" -m localsynth run "$here" "${options[@]}" &
   child=$!
   set +m
+  [ -z "$stopping" ] || stop # the signal came before there was a child
   local code=0
   # A signal ends `wait` before the run has drained: wait again until it is gone.
   while :; do

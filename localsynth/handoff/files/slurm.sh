@@ -17,10 +17,12 @@ set -euo pipefail
 export BACKEND=${BACKEND:-@GPU_BACKEND@}
 cd "${SLURM_SUBMIT_DIR:-$(dirname "${BASH_SOURCE[0]}")}"
 
-stopped=
+stopped= child=
+trap 'stopped=1; [ -z "$child" ] || kill -TERM "$child" 2>/dev/null || true' TERM
 bash run.sh "$SLURM_ARRAY_TASK_ID" &
 child=$!
-trap 'stopped=1; kill -TERM "$child" 2>/dev/null || true' TERM
+# Where the signal came between the two.
+[ -z "$stopped" ] || kill -TERM "$child" 2>/dev/null || true
 while :; do
   code=0
   wait "$child" || code=$?
