@@ -152,7 +152,8 @@ class PoolBackend:
         asked = error.retry_after if isinstance(error, BackendError) else None
         if rests == member.rests:
             member.error = error
-            if asked or (isinstance(error, BackendError) and error.overloaded):
+            # A server that does not open, because it still loads its model, is asked by one request at a time.
+            if member.open and (asked or (isinstance(error, BackendError) and error.overloaded)):
                 self._let_breathe(member, asked)
             else:
                 member.strikes += 1

@@ -49,6 +49,7 @@ class Member:
 
     def __init__(self, *answers: BackendError | ModelError | None, template: str = "t", openings: int = 0) -> None:
         self.answers, self.calls, self.openings, self.closed = list(answers), 0, openings, 0
+        self.refusal = BackendError("cannot be reached", "start it", retryable=True)
         self.go = asyncio.Event()
         self.go.set()
         self._info = BackendInfo("member", "1", "m", max_concurrency=2, context=4096, template=template, logprobs=True)
@@ -60,7 +61,7 @@ class Member:
     async def open(self) -> None:
         if self.openings > 0:
             self.openings -= 1
-            raise BackendError("cannot be reached", "start it", retryable=True)
+            raise self.refusal
 
     async def generate(self, request: Request, on_text=None) -> Completion:
         self.calls += 1
@@ -325,6 +326,24 @@ async def test_one_that_does_not_open_joins_later():
         clock.now += FIRST_REST
         await pool.generate(request())
         assert (late.calls, well.calls) == (1, 1)
+
+
+async def test_one_that_is_too_busy_to_open_is_asked_by_one_request_at_a_time():
+    clock = Clock()
+    late, well = Member(openings=3), Member()
+    late.refusal = busy()
+    async with opened(PoolBackend([late, well], clock=clock)) as pool:
+        clock.now += FIRST_REST
+        await failing(pool, 1)
+        clock.now += FIRST_BREATH
+        for _ in range(3):
+            await pool.generate(request())
+        assert (late.openings, well.calls) == (1, 3)
+        clock.now += 2 * FIRST_REST
+        await failing(pool, 1)
+        clock.now += 4 * FIRST_REST
+        await pool.generate(request())
+        assert late.calls == 1
 
 
 async def test_none_that_opens_gives_the_first_error():
