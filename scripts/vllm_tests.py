@@ -19,6 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 CLIENT = "tests/backends/test_openai.py"
 NAME = "starter"
 START_S = 300
+# Every test has a limit of its own; this one is for what hangs so that no limit is looked at.
+LONGEST_S = 1800
 # Two cores and little memory are enough: 1 GB of keys and values.
 SMALL = {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
 
@@ -49,7 +51,11 @@ def tests(title: str, file: str, which: str) -> int:
     """One run of pytest: the tests of a file that `which` chooses."""
     print(f"vLLM {title}: {file}", file=sys.stderr, flush=True)
     command = [sys.executable, "-m", "pytest", "-q", "-W", "ignore", "--durations", "5", "-k", which, file]
-    return subprocess.run(command, cwd=ROOT, check=False).returncode
+    try:
+        return subprocess.run(command, cwd=ROOT, check=False, timeout=LONGEST_S).returncode
+    except subprocess.TimeoutExpired:
+        print(f"not done after {LONGEST_S / 60:g} minutes", file=sys.stderr)
+        return 1
 
 
 def serve(model: Path, log: int) -> tuple[subprocess.Popen[bytes], int]:

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import importlib.metadata
 import json
+import logging.config
 import os
 import select
 import subprocess
@@ -438,6 +439,21 @@ def test_the_cause_of_a_failure_is_found_in_the_log(log: str, cause: str, hint: 
     finally:
         kept.close()
     assert not kept.config.exists()
+
+
+def test_what_is_logged_when_the_engine_is_gone_raises_nothing():
+    """vLLM logs before it tells the requests that their engine died, and into the file of the newest engine."""
+    log = EngineLog()
+    before = logging.getLogger("vllm").handlers[:]
+    try:
+        logging.config.dictConfig(json.loads(log.config.read_text()))
+        log.close()
+        logging.getLogger("vllm.v1.engine.async_llm").error("AsyncLLM output_handler failed.")
+    finally:
+        for handler in logging.getLogger("vllm").handlers[:]:
+            logging.getLogger("vllm").removeHandler(handler)
+            handler.close()
+        logging.getLogger("vllm").handlers[:] = before
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -37,14 +38,32 @@ pytestmark = [
 SYSTEM = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
 ASK = SYSTEM + "<|im_start|>user\n"
 Make = Callable[[int], Backend]
+# Nothing here takes a third of it: what is not done by then never will be.
+BOUND_S = 150
 
 
 def answering(question: str) -> str:
     return f"{ASK}{question}<|im_end|>\n<|im_start|>assistant\n"
 
 
+class Bounded(VllmBackend):
+    """Fails where it would wait for ever."""
+
+    async def open(self) -> None:
+        async with asyncio.timeout(BOUND_S):
+            await super().open()
+
+    async def generate(self, request: Request, on_text: Callable[[str], None] | None = None) -> Completion:
+        async with asyncio.timeout(BOUND_S):
+            return await super().generate(request, on_text)
+
+    async def aclose(self) -> None:
+        async with asyncio.timeout(BOUND_S):
+            await super().aclose()
+
+
 def small(slots: int) -> VllmBackend:
-    return VllmBackend(MODEL, VllmSettings(slots=slots, context=512))
+    return Bounded(MODEL, VllmSettings(slots=slots, context=512))
 
 
 def engines() -> list[multiprocessing.process.BaseProcess]:
@@ -59,7 +78,11 @@ class Lasting:
 
     @property
     def info(self) -> BackendInfo:
-        return (self._kept[self._slots] if self._open else small(self._slots)).info
+        return self._own.info
+
+    @property
+    def _own(self) -> VllmBackend:
+        return self._kept[self._slots] if self._open else small(self._slots)
 
     async def open(self) -> None:
         if self._slots not in self._kept:
@@ -69,7 +92,7 @@ class Lasting:
         self._open = True
 
     async def generate(self, request: Request, on_text: Callable[[str], None] | None = None) -> Completion:
-        return await self._kept[self._slots].generate(request, on_text)
+        return await self._own.generate(request, on_text)
 
     async def aclose(self) -> None:
         """It is closed after the last test."""
@@ -85,7 +108,11 @@ async def kept() -> AsyncIterator[dict[int, VllmBackend]]:
 
 
 class TestVllm(Contract):
+    """The weights are bfloat16, and how their sums are rounded depends on the rows beside: a seed promises the same
+    random numbers, and the same text only to a request that runs alone."""
+
     cap = 12
+    exact = False
 
     @pytest.fixture
     def backend(self, kept: dict[int, VllmBackend], request: pytest.FixtureRequest) -> Make:
@@ -172,6 +199,19 @@ async def test_the_engine_is_started_again_after_it_died(kept: dict[int, VllmBac
         assert same(await backend.generate(request), whole)
 
 
+async def test_an_engine_that_answers_nobody_is_ended(kept: dict[int, VllmBackend]):
+    backend = Lasting(kept, 1)
+    async with opened(backend):
+        engine = kept[1]._engine
+        engine._silence.limit_s = 2.0
+        for pid in engine._processes:
+            os.kill(pid, signal.SIGSTOP)
+        with pytest.raises(BackendError, match="no answer for 2 seconds") as caught:
+            await backend.generate(Request(ASK, Sampling(max_tokens=4), 1))
+        assert caught.value.retryable
+        assert engine.dead
+
+
 @pytest.mark.parametrize(
     ("settings", "hint"),
     [
@@ -182,7 +222,7 @@ async def test_the_engine_is_started_again_after_it_died(kept: dict[int, VllmBac
 async def test_what_vllm_refuses_is_one_line_and_what_to_change(settings: VllmSettings, hint: str):
     before = len(engines())
     with pytest.raises(ModelError) as caught:
-        await VllmBackend(MODEL, settings).open()
+        await Bounded(MODEL, settings).open()
     assert "\n" not in caught.value.message
     assert hint in caught.value.hint
     assert len(engines()) == before
@@ -197,7 +237,7 @@ async def test_the_cause_is_told_where_the_engine_fails_while_it_loads(tmp_path:
     with weights.open("rb") as whole:
         (tmp_path / weights.name).write_bytes(whole.read(1 << 20))
     with pytest.raises(ModelError) as caught:
-        await VllmBackend(tmp_path, VllmSettings(slots=1, context=256)).open()
+        await Bounded(tmp_path, VllmSettings(slots=1, context=256)).open()
     assert "Safetensor" in caught.value.message
     assert "initialization failed" not in caught.value.message
     assert len(engines()) == before
@@ -228,8 +268,13 @@ def test_a_killed_run_leaves_no_process_behind(tmp_path: Path):
     script.write_text(HOLDER)
     env = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     with subprocess.Popen([sys.executable, str(script), str(MODEL)], stdout=subprocess.PIPE, env=env) as holder:
-        started = [psutil.Process(pid) for pid in json.loads(holder.stdout.readline())]
-        holder.kill()
+        late = threading.Timer(BOUND_S, holder.kill)
+        late.start()
+        try:
+            started = [psutil.Process(pid) for pid in json.loads(holder.stdout.readline())]
+        finally:
+            late.cancel()
+            holder.kill()
     assert len(started) >= 3  # the guard, the engine, its worker
     _, alive = psutil.wait_procs(started, timeout=30)
     assert not alive
@@ -244,6 +289,7 @@ def pairs(tmp_path: Path, count: int, *how: str) -> list[dict]:
     made = subprocess.run(
         [*run, "generate", "-n", str(count), *short, *how],
         env=os.environ | own, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False,
+        timeout=4 * BOUND_S,
     )  # fmt: skip
     assert made.returncode == 0, made.stdout + made.stderr
     subprocess.run(

@@ -18,6 +18,7 @@ from localsynth.backends.vllm import library
 from localsynth.backends.vllm.failures import EngineLog, hint_for
 from localsynth.backends.vllm.guard import Guard
 from localsynth.backends.vllm.settings import VllmSettings, engine_arguments
+from localsynth.backends.vllm.silence import Silence
 from localsynth.errors import BackendError, ModelError
 
 _LOOK_S = 0.1
@@ -44,6 +45,8 @@ class Engine:
         self._guard = Guard()
         self._processes: set[int] = set()
         self._client: Any = None
+        self._silence = Silence(lambda: self.dead, self._break)
+        self._broken = ""
         self._count = 0
 
     async def start(self) -> None:
@@ -84,7 +87,7 @@ class Engine:
     async def tokens(self, ids: Sequence[int], fields: dict[str, Any]) -> AsyncGenerator[Tokens]:
         """New tokens of one request, and their logprobs where asked for, as they come; closing this ends the request.
 
-        BackendError for a request that vLLM refuses, and a retryable one when the engine died.
+        BackendError for a request that vLLM refuses, and a retryable one when the engine died or fell silent.
         """
         from vllm import SamplingParams
         from vllm.exceptions import VLLMClientError
@@ -96,10 +99,11 @@ class Engine:
         try:
             params = SamplingParams(**fields, output_kind=RequestOutputKind.DELTA)
             stream = self._client.generate(tokens_input(list(ids)), params, str(self._count))
-            async with contextlib.aclosing(stream) as outputs:
+            async with self._silence.broken_off(), contextlib.aclosing(stream) as outputs:
                 async for output in outputs:
+                    self._silence.heard()
                     yield _news(output.outputs[0])
-        except EngineDeadError:
+        except (EngineDeadError, TimeoutError):
             raise self.died() from None
         except (VLLMClientError, EngineGenerateError, ValueError) as error:
             why = error.__cause__ if isinstance(error, EngineGenerateError) and error.__cause__ else error
@@ -108,12 +112,20 @@ class Engine:
     @property
     def dead(self) -> bool:
         """Whether it ended without being told to."""
-        return self._client is None or bool(self._client.errored)
+        return self._client is None or bool(self._broken) or bool(self._client.errored)
 
     def died(self) -> BackendError:
         """The error for whoever waited for an engine that died."""
-        cause = self._log.cause()
+        cause = self._log.cause() or self._broken
         return BackendError(f"vLLM's engine died: {cause or 'it gave no reason'}", hint_for(cause), retryable=True)
+
+    def _break(self) -> None:
+        """It answers nobody any more; its workers, which may be what hangs, hold the GPU's memory until they end."""
+        from vllm.utils.system_utils import kill_process_tree
+
+        self._broken = f"it gave no answer for {self._silence.limit_s:g} seconds"
+        for pid in _engine_processes() & self._processes:
+            kill_process_tree(pid)
 
     async def stop(self) -> None:
         """End its processes and wait for them."""

@@ -67,7 +67,11 @@ def hint_for(cause: str) -> str:
 
 
 def _logging(errors: Path) -> dict[str, object]:
-    """A `logging.config.dictConfig`: warnings to stderr, where a run's log is, and errors to a file as well."""
+    """A `logging.config.dictConfig`: warnings to stderr, where a run's log is, and errors to a file as well.
+
+    Our process logs into the file of the engine that was started last. It is opened at once, so that it can be written
+    to when that engine is gone: vLLM tells no request that its engine died where it cannot log so first.
+    """
     return {
         "version": 1,
         "disable_existing_loggers": False,
@@ -80,7 +84,6 @@ def _logging(errors: Path) -> dict[str, object]:
                 "level": "ERROR",
                 "filename": str(errors),
                 "encoding": "utf-8",
-                "delay": True,
             },
         },
         "loggers": {
