@@ -91,6 +91,7 @@ class TestRealVllm(Contract):
     """A vLLM server that serves the starter on this machine."""
 
     cap = 12
+    exact = False  # its kernels round a row by what runs beside it
 
     @pytest.fixture
     def backend(self):
