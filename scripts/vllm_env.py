@@ -60,7 +60,8 @@ def main(python: Path) -> int:
     home = python.absolute().parents[1]
     stamp = home / "localsynth-vllm.json"
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    key = hashlib.sha256(json.dumps([declared["dependencies"], Path(__file__).read_text(encoding="utf-8")]).encode())
+    own_text = Path(__file__).read_text(encoding="utf-8")
+    key = hashlib.sha256(json.dumps([declared["dependencies"], own_text, str(ROOT)]).encode())
     if stamp.is_file() and json.loads(stamp.read_text(encoding="utf-8")) == key.hexdigest():
         return 0
     if not python.exists():

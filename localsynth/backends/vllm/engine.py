@@ -104,10 +104,14 @@ class Engine:
                     self._silence.heard()
                     yield _news(output.outputs[0])
         except (EngineDeadError, TimeoutError):
-            raise self.died() from None
+            pass
         except (VLLMClientError, EngineGenerateError, ValueError) as error:
             why = error.__cause__ if isinstance(error, EngineGenerateError) and error.__cause__ else error
             raise BackendError(f"vLLM refused the request: {why}", "change the prompt or the sampling") from None
+        else:
+            return
+        # Raised inside, it would keep vLLM's error, and with its traceback the client of the dead engine.
+        raise self.died()
 
     @property
     def dead(self) -> bool:
