@@ -39,7 +39,7 @@ $(RAY_PYTHON):
 	@$(PY) -m venv $(dir $(RAY_PYTHON))..
 	@$(PY) -c 'import site; print(f"import site; site.addsitedir({site.getsitepackages()[0]!r})")' \
 	  > "$$($(RAY_PYTHON) -c 'import site; print(site.getsitepackages()[0])')/localsynth-venv.pth"
-	@$(RAY_PYTHON) -m pip install --quiet --disable-pip-version-check 'ray>=2.50,<3' || { rm -f $(RAY_PYTHON); exit 1; }
+	@$(RAY_PYTHON) -m pip install --quiet --disable-pip-version-check 'ray>=2.60,<3' || { rm -f $(RAY_PYTHON); exit 1; }
 
 check: lint
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile

@@ -172,6 +172,18 @@ def test_nodes_without_the_folder_are_named(run: Run):
     assert cluster.killed == 2
 
 
+def test_a_cluster_that_gives_no_place_is_not_waited_for_for_ever(run: Run, monkeypatch: pytest.MonkeyPatch):
+    cluster = Cluster(finished)
+    full = cluster.module()
+    full.__dict__["wait"] = lambda refs, num_returns, timeout: ([], refs)
+    monkeypatch.setattr(cluster, "module", lambda: full)
+    times = iter(range(0, 10_000, 100))
+    monkeypatch.setattr(driver, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    with pytest.raises(BackendError, match=r"^no worker was started within 600 s: others have the CPUs"):
+        run(cluster)
+    assert cluster.given == []
+
+
 def test_one_node_without_localsynth_leaves_the_work_to_the_others(run: Run):
     looks = iter([False, True])
 

@@ -35,7 +35,7 @@ class Handle:
 @pytest.fixture(autouse=True)
 def ray(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in = ModuleType("ray")
-    stand_in.__dict__.update(get=lambda value: value, exceptions=SimpleNamespace(RayError=LookupError))
+    stand_in.__dict__.update(get=lambda value, timeout: value, exceptions=SimpleNamespace(RayError=LookupError))
     monkeypatch.setitem(sys.modules, "ray", stand_in)
     monkeypatch.setattr(module, "_LISTEN_S", 0.01)
 

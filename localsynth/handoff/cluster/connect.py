@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from localsynth.errors import BackendError, MissingPackage
@@ -38,7 +39,6 @@ def connected(address: str, workers: int) -> Iterator[Size]:
     if find_spec("ray") is None:
         raise MissingPackage("ray is not installed", "pip install 'localsynth[ray]'")
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "error")
     if address == LOCAL:
         # A token of this process alone; without one Ray would keep a token in the user's home.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
@@ -65,7 +65,9 @@ def connected(address: str, workers: int) -> Iterator[Size]:
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
         raise BackendError(f"no Ray cluster answers at {address}: {_first_line(error)}", _START) from None
     try:
-        yield _size(address)
+        # Ray tells of every death in ten lines on standard output, which is for data; the driver says it in one.
+        with Path(os.devnull).open("w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+            yield _size(address)
     finally:
         ray.shutdown()
 

@@ -8,6 +8,7 @@ and a row's identity does not depend on who makes it, so none is made twice.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from localsynth.handoff.cluster.workers import Board, CarryOut, Order, Outcome, 
 from localsynth.handoff.job import Job
 
 _LOOK_S = 1.0
+_START_S = 600.0  # for the first of the workers that wait for a place: others may be at work on the cluster
 _LIVES = 4  # of one shard: a model that always brings its process down must not do so for ever
 _ENV = ("LOCALSYNTH_HOME", "HF_HOME", "HF_HUB_OFFLINE")
 
@@ -102,14 +104,13 @@ class _Driver:
         self._lives: Counter[int] = Counter()
         self._outcomes: dict[int, Outcome] = {}
         self._problems: dict[str, str] = {}
+        self._start_by = 0.0
 
     def run(self, show: Callable[[Standing], None], interrupts: Callable[[], int]) -> Standing:
         for _ in range(self._places.workers):
             self._start()
-        while self._working or (self._waiting and not interrupts()):
-            if interrupts() > 1:
-                break
-            while self._idle and self._waiting and not interrupts():
+        while (stop := interrupts()) <= 1 and (self._working or (self._waiting and not stop)):
+            while self._idle and self._waiting and not stop:
                 self._give(self._idle.pop(), self._waiting.popleft())
             self._look()
             show(self._standing(draining=bool(interrupts())))
@@ -122,6 +123,7 @@ class _Driver:
         )
         worker = actor.remote(self._order, self._board, self._keys)
         self._starting[worker.look.remote(self._job.digest)] = worker
+        self._start_by = time.monotonic() + _START_S
 
     def _give(self, worker: Any, shard: int) -> None:
         self._lives[shard] += 1
@@ -133,6 +135,11 @@ class _Driver:
             raise BackendError(
                 f"no worker can be started: {problem} (on {host})",
                 "the packed folder and localsynth must be at the same path on every node: bash run.sh --install",
+            )
+        if not self._working and time.monotonic() > self._start_by:
+            raise BackendError(
+                f"no worker was started within {_START_S:.0f} s: others have the CPUs or GPUs of this cluster",
+                "ask for fewer: --workers N --cpus N; `ray status` says who has them",
             )
         ready, _ = self._ray.wait([*self._starting, *self._working], num_returns=1, timeout=_LOOK_S)
         for ref in ready:

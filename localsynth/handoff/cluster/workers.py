@@ -25,6 +25,7 @@ from localsynth.store.rows import RunRow
 from localsynth.store.store import Store
 
 _LISTEN_S = 1.0
+_ANSWER_S = 60.0  # of the board or the keys, which may be on their way back from a death
 _HIDDEN = {"live", "last_instruction", "last_response"}
 
 # Carries one shard out: job, shard, what was typed, who hears of progress, the shared keys; state and reason.
@@ -114,7 +115,7 @@ class Worker:
 
         def reach(ask: Any, *arguments: Any) -> Any:
             try:
-                return ray.get(ask.remote(*arguments))
+                return ray.get(ask.remote(*arguments), timeout=_ANSWER_S)
             except ray.exceptions.RayError as error:
                 raise ConnectionError(str(error)) from None
 
@@ -137,7 +138,7 @@ class Worker:
         def listen() -> None:
             while not over.wait(_LISTEN_S):
                 with contextlib.suppress(ray.exceptions.RayError, LocalsynthError):
-                    if ray.get(self._board.draining.remote()) and store.exists():
+                    if ray.get(self._board.draining.remote(), timeout=_ANSWER_S) and store.exists():
                         # Again and again: a run that is still loading takes no word from before its start.
                         with Store.open(store, create=False) as opened:
                             opened.send(job.id, "drain")
@@ -148,7 +149,7 @@ class Worker:
             yield
         finally:
             over.set()
-            listener.join()
+            listener.join(_ANSWER_S)
 
 
 def _kept(store: Path, run: str) -> int:
