@@ -60,13 +60,13 @@ class Engine:
                 for pid in _engine_processes() - before - self._processes:
                     self._processes.add(pid)
                     self._guard.watch(pid)
-            self._client = starting.result()
+            starting.result()
         except asyncio.CancelledError:
             while not starting.done():
                 # Without its processes the thread that waits for them comes back with an error.
                 _kill(_engine_processes() - before)
                 await asyncio.wait([starting], timeout=_LOOK_S)
-            self._client = None if starting.exception() else starting.result()
+            starting.exception()
             await self.stop()
             raise
         except BaseException:
@@ -145,8 +145,12 @@ class Engine:
         self._guard.release()
         self._log.close()
 
-    def _load(self) -> Any:
-        """Runs on a thread: it takes minutes, and whoever watches the run wants to see it alive."""
+    def _load(self) -> None:
+        """Runs on a thread: it takes minutes, and whoever watches the run wants to see it alive.
+
+        The client is no result of it, since vLLM's imports keep the frames that they were started from, and a frame of
+        the thread keeps the result.
+        """
         cpu = library.on_cpu()
         arguments = engine_arguments(self._path, self._settings, on_cpu=cpu)
         from vllm.engine.arg_utils import AsyncEngineArgs
@@ -160,7 +164,8 @@ class Engine:
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             # Of vLLM's sets of defaults the one for throughput.
-            return AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments), usage_context=UsageContext.LLM_CLASS)
+            wanted = AsyncEngineArgs(**arguments)
+            self._client = AsyncLLM.from_engine_args(wanted, usage_context=UsageContext.LLM_CLASS)
         except Exception as error:
             cause = self._log.cause() or _one_line(error)
             raise ModelError(f"vLLM cannot run {self._path.name}: {cause}", hint_for(cause)) from error
