@@ -60,6 +60,8 @@ def connected(address: str, workers: int) -> Iterator[Size]:
                 **quiet,
             )
         else:
+            # One try, of 40 s: what listens there and is no Ray would be tried 20 times.
+            os.environ.setdefault("RAY_gcs_server_port_wait_time_s", "1")
             ray.init(address=address, **quiet)
     # Another version of Ray or of Python on the cluster is a RuntimeError, a wrong address one of the others.
     except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
