@@ -135,6 +135,9 @@ class Engine:
         """End its processes and wait for them."""
         client, self._client = self._client, None
         if client is not None:
+            if client.output_handler is not None and not client.errored:
+                # Else it takes the end for a death, and logs it with a traceback.
+                client.output_handler.cancel()
             await asyncio.to_thread(client.shutdown)
             # It is a part of cycles, and prints a traceback where it is collected as late as the interpreter's end.
             del client
