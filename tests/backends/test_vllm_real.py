@@ -220,16 +220,17 @@ async def test_an_engine_that_answers_nobody_is_ended(kept: dict[int, VllmBacken
     ],
 )
 async def test_what_vllm_refuses_is_one_line_and_what_to_change(settings: VllmSettings, hint: str):
-    before = len(engines())
+    before = {engine.pid for engine in engines()}
     with pytest.raises(ModelError) as caught:
         await Bounded(MODEL, settings).open()
     assert "\n" not in caught.value.message
     assert hint in caught.value.hint
-    assert len(engines()) == before
+    # One that died before may be gone by now.
+    assert {engine.pid for engine in engines()} <= before
 
 
 async def test_the_cause_is_told_where_the_engine_fails_while_it_loads(tmp_path: Path):
-    before = len(engines())
+    before = {engine.pid for engine in engines()}
     for file in MODEL.iterdir():
         if file.suffix != ".safetensors":
             shutil.copy(file, tmp_path)
@@ -240,7 +241,8 @@ async def test_the_cause_is_told_where_the_engine_fails_while_it_loads(tmp_path:
         await Bounded(tmp_path, VllmSettings(slots=1, context=256)).open()
     assert "Safetensor" in caught.value.message
     assert "initialization failed" not in caught.value.message
-    assert len(engines()) == before
+    # One that died before may be gone by now.
+    assert {engine.pid for engine in engines()} <= before
 
 
 HOLDER = """
