@@ -71,7 +71,7 @@ class Counter:
     """A decoder that notes when it wrote how many tokens, while all its slots were live."""
 
     def __init__(self, decoder: Decoder) -> None:
-        self._decoder, self.info = decoder, decoder.info
+        self._decoder, self.info, self.room = decoder, decoder.info, decoder.room
         self._live = 0
         self.notes: list[tuple[float, int]] = []
 
