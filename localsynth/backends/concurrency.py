@@ -123,8 +123,9 @@ class Gate:
         sent = monotonic()
         try:
             done = await asking.run()
-        except BackendError:
-            if asking.overloaded:
+        except BackendError as error:
+            # A server that does not answer in time has too much, too.
+            if asking.overloaded or isinstance(error.__cause__, TimeoutError):
                 self.concurrency.overloaded(sent, monotonic())
             raise
         finally:

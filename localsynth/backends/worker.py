@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from localsynth.backends.base import BackendInfo
-from localsynth.backends.textstop import TextStream
+from localsynth.backends.textstop import TextStream, tell
 from localsynth.errors import BackendError, LocalsynthError
 from localsynth.records import Completion, FinishReason, Request
 
@@ -232,12 +232,7 @@ def deliver(news: list[News]) -> None:
     for job, outcome, text in news:
         if job.future.done():
             continue
-        if text and job.on_text is not None:
-            try:
-                job.on_text(text)
-            except Exception as error:
-                loop = job.future.get_loop()
-                loop.call_exception_handler({"message": "on_text failed", "exception": error})
+        tell(job.on_text, text)
         if isinstance(outcome, Completion):
             job.future.set_result(outcome)
         elif outcome is not None:

@@ -30,14 +30,7 @@ class Asking:
         self.overloaded = False
 
     async def run(self) -> Completion:
-        """The completion; its duration is 0. BackendError."""
-        try:
-            return await self._run()
-        except BackendError as error:
-            self.overloaded = self.overloaded or isinstance(error.__cause__, TimeoutError)
-            raise
-
-    async def _run(self) -> Completion:
+        """The completion; its duration is 0. BackendError, with `overloaded` set where the server had too much."""
         stream, end = TextStream(self._request.stop), None
         pieces = length = 0
         async with self._http.stream(_PATH, self._body(self._prompt)) as (reply, lines):

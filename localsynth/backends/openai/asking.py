@@ -50,14 +50,7 @@ class Asking:
         self.overloaded = False
 
     async def run(self) -> Completion:
-        """The completion; its duration is 0. After a BackendError `overloaded` says whether the server had too much."""
-        try:
-            return await self._run()
-        except BackendError as error:
-            self.overloaded = self.overloaded or isinstance(error.__cause__, TimeoutError)
-            raise
-
-    async def _run(self) -> Completion:
+        """The completion; its duration is 0. BackendError, with `overloaded` set where the server had too much."""
         request, most = self._request, self._request.sampling.max_tokens
         prompt = self._prompt()
         if not self._never:
