@@ -1,4 +1,4 @@
-"""The application: three screens over one store. What it starts outlives it."""
+"""The application: its screens over one store. What it starts outlives it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from textual.screen import Screen
 
 from localsynth.errors import LocalsynthError
 from localsynth.tui.asking import AskingScreen
+from localsynth.tui.places import PLACES
 from localsynth.tui.screens.help import Help
 from localsynth.tui.screens.monitor import MonitorScreen
 from localsynth.tui.screens.review import ReviewScreen
@@ -32,9 +33,17 @@ class LocalsynthApp(StoreApp):
         "review": ReviewScreen,
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("1", "switch_mode('runs')", "Runs", show=False, id="app.runs", tooltip="Go to Runs"),
-        Binding("2", "switch_mode('monitor')", "Monitor", show=False, id="app.monitor", tooltip="Go to Monitor"),
-        Binding("3", "switch_mode('review')", "Review", show=False, id="app.review", tooltip="Go to Review"),
+        *(
+            Binding(
+                place.key,
+                f"switch_mode('{place.mode}')",
+                place.label,
+                show=False,
+                id=f"app.{place.mode}",
+                tooltip=f"Go to {place.label}",
+            )
+            for place in PLACES
+        ),
         Binding("question_mark,f1", "help", "Help", id="app.help", key_display="?", tooltip="Show the keys"),
         Binding("tab", "app.focus_next", "Other pane", show=False, id="app.focus", tooltip="Go to the other pane"),
         Binding("q", "quit", "Quit", id="app.quit", tooltip="Leave; a run goes on without this screen"),

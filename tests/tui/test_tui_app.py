@@ -40,7 +40,7 @@ async def test_keys_switch_screens(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        for key, mode in (("2", "monitor"), ("3", "review"), ("1", "runs")):
+        for key, mode in (("3", "monitor"), ("4", "review"), ("1", "runs")):
             await press(pilot, key)
             assert app.current_mode == mode
         await pilot.click(app.screen.query("TitleBar Static")[2])
@@ -51,7 +51,7 @@ async def test_keys_switch_screens(path: Path, run: str) -> None:
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
 @pytest.mark.parametrize(
     ("screen", "expected"),
-    [("1", "Make a new run with the defaults"), ("2", "Finish what is being written"), ("3", "Keep this row, go to")],
+    [("1", "Make a new run with the defaults"), ("3", "Finish what is being written"), ("4", "Keep this row, go to")],
 )
 async def test_help_lists_the_keys_of_the_screen(path: Path, run: str, key: str, screen: str, expected: str) -> None:
     app = LocalsynthApp(path)
@@ -83,7 +83,7 @@ async def test_the_palette_opens(path: Path, run: str) -> None:
         assert isinstance(app.focused, Input)
 
 
-@pytest.mark.parametrize("screen", ["1", "2", "3"])
+@pytest.mark.parametrize("screen", ["1", "3", "4"])
 async def test_quitting_says_what_goes_on(path: Path, screen: str) -> None:
     with Store.open(path) as store:
         run = fill(store, "running")

@@ -18,7 +18,7 @@ async def test_a_past_run_shows_its_figures(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "2")
+        await press(pilot, "3")
         text = shown(app)
         words = " ".join(text.split())
         for part in ("Run 1 finished", "7/7 kept 100 %", "asked 10", "tokens/s 420", "saved by the gate 333"):
@@ -40,7 +40,7 @@ async def test_a_run_at_work_is_followed(path: Path) -> None:
     with hold(path, run):
         async with app.run_test(size=(80, 24)) as pilot:
             await settle(pilot)
-            await press(pilot, "2")
+            await press(pilot, "3")
             assert "slots in use      5 of 8" in shown(app)
             assert "tokens/s          412" in shown(app)
             assert "Being written: [red]now[/red] \ufffd[31m" in shown(app)

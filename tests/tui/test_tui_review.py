@@ -42,7 +42,7 @@ async def test_accept_reject_undo(path: Path, run: str, reviews: Verdicts, store
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "a", "x", "x")
+        await press(pilot, "4", "a", "x", "x")
         assert cursor(app) == 3
         assert "you: 1 ✓ 2 ✗" in shown(app)
         assert "✓•0" in shown(app)
@@ -65,7 +65,7 @@ async def test_a_person_overrules_a_rule(path: Path, run: str, stored: Stored) -
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "f", "f")
+        await press(pilot, "4", "f", "f")
         assert listed(app) == [4, 6, 8]
         assert "showing rejected" in shown(app)
         assert "REJECTED by rule loops" in shown(app)
@@ -87,7 +87,7 @@ async def test_a_verdict_keeps_note_and_edits_and_undo_brings_the_former_back(
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         assert "A better answer." in shown(app)
         assert "note: too short" in shown(app)
         await press(pilot, "a")
@@ -102,7 +102,7 @@ async def test_typing_in_the_search_reviews_nothing(path: Path, run: str, review
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "slash", *"axzfgG1", "space", "q")
+        await press(pilot, "4", "slash", *"axzfgG1", "space", "q")
         assert app.screen.query_one("#search").value == "axzfgG1 q"
         assert app.current_mode == "review"
         await press(pilot, "enter")
@@ -121,7 +121,7 @@ async def test_rows_that_are_wanted_while_others_are_read_come_later(path: Path,
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "slash", *"rivers", "enter", "j")
+        await press(pilot, "4", "slash", *"rivers", "enter", "j")
         screen, read = app.screen, threading.Event()
         screen.open(pages.Query(run), at=screen.list.row.id)
         await pilot.pause()
@@ -141,7 +141,7 @@ async def test_chinese_is_found_and_shown(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "slash")
+        await press(pilot, "4", "slash")
         app.screen.query_one("#search").value = "过拟合"
         await press(pilot, "enter")
         assert listed(app) == [1]
@@ -154,7 +154,7 @@ async def test_model_text_is_shown_as_it_is(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(160, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "j", "j")
+        await press(pilot, "4", "j", "j")
         assert MARKUP in shown(app)
         assert "[bold]not bold[/bold] [link=x]y[/link]" in shown(app)
         await press(pilot, "j")
@@ -167,7 +167,7 @@ async def test_the_whole_row_is_there(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 50)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         text = shown(app)
         for part in (PAIRS[0][0], PAIRS[0][1], "User", "Assistant", "thinking: First I think.", "topic: general"):
             assert part in text
@@ -192,7 +192,7 @@ async def test_many_turns_and_rows_in_work(path: Path, reviews: Verdicts) -> Non
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "j")
+        await press(pilot, "4", "j")
         assert [f"turn {n}" in shown(app) for n in range(5)] == [True] * 5
         await press(pilot, "j")
         assert "UNFINISHED" in shown(app)
@@ -207,7 +207,7 @@ async def test_focus_and_reading_on(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "3", "G")
+        await press(pilot, "4", "G")
         assert cursor(app) == 9
         pane = app.screen.query_one(ConversationPane)
         assert isinstance(app.focused, SampleList)
@@ -236,7 +236,7 @@ async def test_a_long_run_is_read_by_windows(path: Path, long_run: str, reviews:
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         assert len(listed(app)) == pages.PAGE
         await press(pilot, *["ctrl+d"] * 9)
         assert cursor(app) == 90
@@ -298,7 +298,7 @@ async def test_new_rows_come_in_and_the_cursor_stays(path: Path) -> None:
     with hold(path, run):
         async with app.run_test(size=(120, 30)) as pilot:
             await settle(pilot)
-            await press(pilot, "3", "f", "G")
+            await press(pilot, "4", "f", "G")
             assert cursor(app) == 3
             with Store.open(path) as store:
                 store.save([*pair(run, 7, "late", "answer", ""), *pair(run, 5, "early", "answer", "")])
@@ -323,7 +323,7 @@ async def test_another_run_is_another_list(path: Path) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         assert ("Run 2" in shown(app), listed(app)) == (True, [0, 1, 2, 3, 4])
         await press(pilot, "1", "j", "r")
         assert ("Run 1" in shown(app), listed(app)) == (True, [0, 1, 2])
@@ -335,7 +335,7 @@ async def test_a_verdict_that_cannot_be_saved_is_taken_off_the_screen(
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
 
         def full(store: Store, rows: object) -> None:
             raise StoreError("the disk is full", "free some space")
@@ -353,7 +353,7 @@ async def test_a_verdict_on_its_way_is_saved_when_the_screen_is_left(path: Path,
     app = LocalsynthApp(path)
     async with app.run_test() as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         await pilot.press("x", "a", "q")
     assert (reviews(run, 0), reviews(run, 1)) == (["reject"], ["accept"])
     assert app.farewell == []
@@ -369,7 +369,7 @@ async def test_a_verdict_lost_on_the_way_out_is_told(path: Path, run: str, monke
 
     async with app.run_test() as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         monkeypatch.setattr(Store, "save", full)
         await pilot.press("x", "q")
     assert app.farewell == ["a verdict was not saved: the disk is full"]
@@ -379,7 +379,7 @@ async def test_a_click_chooses_a_row(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(pilot)
-        await press(pilot, "3")
+        await press(pilot, "4")
         await pilot.click(SampleList, offset=(8, 5))
         await settle(pilot)
         assert cursor(app) == 5

@@ -45,9 +45,9 @@ async def test_an_empty_store_says_what_to_press(path: Path) -> None:
         await settle(pilot)
         assert "There is no run in rows.db yet." in shown(app)
         assert "Press n" in shown(app)
-        await press(pilot, "p", "s", "x", "2")
+        await press(pilot, "p", "s", "x", "3")
         assert "no run to watch" in shown(app)
-        await press(pilot, "3")
+        await press(pilot, "4")
         assert "No run yet" in shown(app)
     assert content(path) is None
 
@@ -106,7 +106,7 @@ async def test_a_run_that_died_says_so_and_goes_on(path: Path, started: list[str
         assert any("not at work" in notice for notice in notices(app))
         await press(pilot, "s")
         assert started == [run]
-        await press(pilot, "2")
+        await press(pilot, "3")
         assert "died" in shown(app)
         assert "Press s to go on" in shown(app)
         await press(pilot, "s")
@@ -129,7 +129,7 @@ async def test_controls_reach_the_store(path: Path) -> None:
             assert controls(path, run) == ["pause"]
             with Store.open(path) as store:
                 store.update_run(run, state="paused")
-            await press(pilot, "2", "1")
+            await press(pilot, "3", "1")
             assert "paused" in shown(app)
             await press(pilot, "p")
             assert controls(path, run) == ["pause"]
@@ -137,11 +137,11 @@ async def test_controls_reach_the_store(path: Path) -> None:
             assert controls(path, run) == ["pause", "resume"]
             with Store.open(path) as store:
                 store.update_run(run, state="running")
-            await press(pilot, "2", "s")
+            await press(pilot, "3", "s")
             assert controls(path, run) == ["pause", "resume"]
 
 
-@pytest.mark.parametrize("screen", ["1", "2"])
+@pytest.mark.parametrize("screen", ["1", "3"])
 async def test_stop_asks_once_then_drains_then_cancels(path: Path, screen: str) -> None:
     with Store.open(path) as store:
         run = fill(store, "running")
@@ -160,7 +160,7 @@ async def test_stop_asks_once_then_drains_then_cancels(path: Path, screen: str) 
             with Store.open(path) as store, Reader.open(path) as reader:
                 progress = reader.progress(run)
                 store.set_progress(run, {**progress.data, "state": "draining"})
-            await press(pilot, "1", "2", "x")
+            await press(pilot, "1", "3", "x")
             assert "stop at once?" in shown(app).replace("\n", " ")
             await press(pilot, "y")
             assert controls(path, run) == ["drain", "cancel"]
@@ -200,7 +200,7 @@ async def test_figures_move_and_the_cursor_stays(path: Path) -> None:
         with Store.open(path) as store, Reader.open(path) as reader:
             store.set_progress(second, {**reader.progress(second).data, "kept": 3})
             third = fill(store)
-        await press(pilot, "2", "1")
+        await press(pilot, "3", "1")
         assert "3/7" in shown(app)
         assert "3  finished" in shown(app)
         assert app.run_id == first
@@ -230,7 +230,7 @@ async def test_a_store_that_cannot_be_read_is_named(path: Path, spoil: Callable[
     before = content(path)
     app = LocalsynthApp(path)
     async with app.run_test(size=(100, 30)) as pilot:
-        for key in ("1", "2", "3"):
+        for key in ("1", "3", "4"):
             await press(pilot, key)
             assert said in flat(app), key
         await press(pilot, "1")

@@ -8,8 +8,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from localsynth.printable import one_line
-
-_SCREENS = (("runs", "1 Runs"), ("monitor", "2 Monitor"), ("review", "3 Review"))
+from localsynth.tui.places import PLACES
 
 
 class TitleBar(Horizontal):
@@ -20,9 +19,9 @@ class TitleBar(Horizontal):
         self._current, self._store = current, store
 
     def compose(self) -> ComposeResult:
-        for name, label in _SCREENS:
-            here = name == self._current
+        for place in PLACES:
+            here, label = place.mode == self._current, f"{place.key} {place.label}"
             # A bracket tells the current screen from the others where there is no colour.
-            text = f"[@click=app.switch_mode('{name}')]{f'‹{label}›' if here else f' {label} '}[/]"
+            text = f"[@click=app.switch_mode('{place.mode}')]{f'‹{label}›' if here else f' {label} '}[/]"
             yield Static(Content.from_markup(text), classes="here" if here else "")
         yield Static(Content(one_line(self._store, 60)), id="store")
