@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -14,11 +15,19 @@ from localsynth.errors import LocalsynthError
 from localsynth.tui.asking import AskingScreen
 from localsynth.tui.places import PLACES
 from localsynth.tui.screens.help import Help
-from localsynth.tui.screens.monitor import MonitorScreen
-from localsynth.tui.screens.review import ReviewScreen
-from localsynth.tui.screens.runs import RunsScreen
 from localsynth.tui.store_app import StoreApp
 from localsynth.tui.watching import Watcher
+
+
+def _screen(name: str) -> Callable[[], Screen[Any]]:
+    """Makes a screen from "module:Class" in `tui.screens`: what is not shown is not imported."""
+
+    def make() -> Screen[Any]:
+        module, _, kind = name.partition(":")
+        made: Screen[Any] = getattr(importlib.import_module(f"localsynth.tui.screens.{module}"), kind)()
+        return made
+
+    return make
 
 
 class LocalsynthApp(StoreApp):
@@ -28,9 +37,9 @@ class LocalsynthApp(StoreApp):
     CSS_PATH = "app.tcss"
     DEFAULT_MODE = "runs"
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
-        "runs": RunsScreen,
-        "monitor": MonitorScreen,
-        "review": ReviewScreen,
+        "runs": _screen("runs:RunsScreen"),
+        "monitor": _screen("monitor:MonitorScreen"),
+        "review": _screen("review:ReviewScreen"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
