@@ -14,7 +14,7 @@ class BackendInfo:
     """What a backend is, and what it can do, as facts.
 
     `context`: tokens of prompt plus completion that one request may use. `max_concurrency`: requests that run at the
-    same time; more are queued inside. `sha256`: of the weights file that is really loaded, where there is one.
+    same time; more are queued inside. `sha256`: `weights.digest` of what is really loaded, where it is known.
     `template`: the model's own chat template; None for a base model or a server that does not tell.
     """
 

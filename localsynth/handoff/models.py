@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from localsynth import paths
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.gguf import read_facts
 from localsynth.backends.tokenizer import read_tokenizer
+from localsynth.backends.weights import digest
 from localsynth.catalog import ResolvedModel
 from localsynth.chat import DEFAULT, ChatFormat, derive
 from localsynth.chat.parts import differing, parts
@@ -52,11 +52,9 @@ def from_files(found: ResolvedModel) -> HomeModel:
     if found.kind == "gguf":
         facts = read_facts(path)
         source = card.gguf.repo if card and card.gguf else None
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
         return HomeModel(
             name, "llamacpp", facts.template, facts.tokens, path.name, source or _repository(path), found.revision,
-            digest, facts.quantisation,
+            digest(path), facts.quantisation,
         )  # fmt: skip
     tokenizer = read_tokenizer(path)
     return HomeModel(

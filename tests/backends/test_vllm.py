@@ -18,15 +18,15 @@ import pytest
 from contract import Contract, Prompts, opened, same
 from tiny_models import write_tokenizer
 
+from localsynth.backends import weights
 from localsynth.backends.tokenizer import read_tokenizer
-from localsynth.backends.vllm import VllmBackend, VllmSettings, library, weights
+from localsynth.backends.vllm import VllmBackend, VllmSettings, library
 from localsynth.backends.vllm import backend as module
 from localsynth.backends.vllm.engine import EngineFacts, _one_line
 from localsynth.backends.vllm.failures import EngineLog, hint_for
 from localsynth.backends.vllm.guard import Guard
 from localsynth.backends.vllm.rows import MOST_BIASED, Row, rest, sampling
 from localsynth.backends.vllm.settings import engine_arguments, revision_of
-from localsynth.backends.vllm.weights import digest
 from localsynth.errors import BackendError, MissingPackage, ModelError
 from localsynth.records import Request, Sampling, derive_seed
 
@@ -321,43 +321,6 @@ def test_the_revision_of_a_folder_in_the_cache(tmp_path: Path):
     assert revision_of(tmp_path / "0a1b") is None
 
 
-def test_several_files_of_weights_have_one_hash(tmp_path: Path):
-    (tmp_path / "a.safetensors").write_bytes(b"1")
-    (tmp_path / "b.safetensors").write_bytes(b"2")
-    both = digest(tmp_path, threading.Event())
-    lines = "".join(
-        f"{hashlib.sha256(b'%d' % n).hexdigest()}  {name}.safetensors\n" for n, name in ((1, "a"), (2, "b"))
-    )
-    assert both == hashlib.sha256(lines.encode()).hexdigest()
-    (tmp_path / "b.safetensors").write_bytes(b"3")
-    assert digest(tmp_path, threading.Event()) != both
-
-
-def test_weights_of_several_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(weights, "_CHUNK", 7)
-    (tmp_path / "a.safetensors").write_bytes(b"0123456789" * 10)
-    assert digest(tmp_path, threading.Event()) == hashlib.sha256(b"0123456789" * 10).hexdigest()
-
-
-def test_nobody_reads_on_for_a_hash_that_is_not_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    stop = threading.Event()
-
-    class Hash:
-        updates = 0
-
-        def update(self, _: object) -> None:
-            Hash.updates += 1
-            stop.set()
-
-        def hexdigest(self) -> str:
-            return "half"
-
-    monkeypatch.setattr(weights, "_CHUNK", 7)
-    monkeypatch.setattr(weights.hashlib, "sha256", Hash)
-    (tmp_path / "a.safetensors").write_bytes(b"0123456789" * 10)
-    assert (digest(tmp_path, stop), Hash.updates) == ("", 1)
-
-
 @pytest.mark.parametrize("how", [ModelError("CUDA out of memory", "less"), asyncio.CancelledError()])
 async def test_a_start_that_fails_ends_the_hashing(folder: Path, engine: type[FakeEngine], monkeypatch, how):
     ended = threading.Event()
@@ -370,7 +333,7 @@ async def test_a_start_that_fails_ends_the_hashing(folder: Path, engine: type[Fa
     async def fails(self: FakeEngine) -> None:
         raise how
 
-    monkeypatch.setattr(module, "digest", hashes)
+    monkeypatch.setattr(weights, "digest", hashes)
     monkeypatch.setattr(FakeEngine, "start", fails)
     with pytest.raises(type(how)):
         await VllmBackend(folder).open()

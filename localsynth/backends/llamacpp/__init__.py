@@ -5,14 +5,13 @@ llama_cpp is imported when a model is opened.
 
 from __future__ import annotations
 
-import hashlib
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.gguf import read_facts, read_tensors
 from localsynth.backends.llamacpp.settings import LlamaCppSettings
 from localsynth.backends.stepped import Decoder, SteppedBackend
+from localsynth.backends.weights import digesting
 
 __all__ = ["LlamaCppBackend", "LlamaCppSettings", "load_decoder"]
 
@@ -33,8 +32,7 @@ def load_decoder(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
     from localsynth.backends.llamacpp.vocabulary import Vocabulary
 
     settings = resolve(asked, facts, gpu=library.has_gpu())
-    with ThreadPoolExecutor(1) as pool:
-        digest = pool.submit(_sha256, path)
+    with digesting(path) as digest:
         model = library.load_model(path, read_tensors(path), settings.gpu_layers)
         vocabulary = Vocabulary(model)
         info = BackendInfo(
@@ -52,8 +50,3 @@ def load_decoder(path: Path, asked: LlamaCppSettings, name: str) -> Decoder:
             exact_replay=replays_exactly(settings, facts),
         )
     return LlamaCppDecoder(model, vocabulary, settings, info)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

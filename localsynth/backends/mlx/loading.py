@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from localsynth.backends.mlx import library
 from localsynth.backends.mlx.decoder import MlxDecoder, make_generator
 from localsynth.backends.mlx.guard import MemoryGuard
 from localsynth.backends.tokenizer import read_tokenizer
+from localsynth.backends.weights import digesting
 from localsynth.errors import ModelError
 
 _ROWS, _CONTEXT, _SHARE = 32, 2048, 0.6
@@ -48,8 +47,7 @@ class Loader:
         context = min(settings.context or _CONTEXT, number(config, "max_position_embeddings") or _CONTEXT)
         rows = settings.slots or _ROWS
         limit = _limit(weights, settings.memory_share or _SHARE)
-        with ThreadPoolExecutor(1) as pool:
-            digest = pool.submit(_sha256, weights)
+        with digesting(path) as digest:
             generator = _load(mx, path, rows)
             info = BackendInfo(
                 name="mlx",
@@ -166,14 +164,3 @@ def _load(mx: Any, path: Path, rows: int) -> Any:
             f"mlx-lm cannot run {path.name} in batches: {', '.join(sorted(mixed))}", "choose another model"
         )
     return generator
-
-
-def _sha256(files: Sequence[Path]) -> str:
-    """Of the one file; of the files' own hashes, in order of their names, where there are several."""
-    digests = []
-    for file in files:
-        with file.open("rb") as stream:
-            digests.append(hashlib.file_digest(stream, "sha256"))
-    if len(digests) == 1:
-        return digests[0].hexdigest()
-    return hashlib.sha256(b"".join(digest.digest() for digest in digests)).hexdigest()

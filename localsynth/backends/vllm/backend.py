@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from localsynth.backends.base import BackendInfo
+from localsynth.backends.textstop import tell
 from localsynth.backends.tokenizer import LocalTokenizer, read_tokenizer
 from localsynth.backends.vllm import library, rows
 from localsynth.backends.vllm.engine import Engine, EngineFacts
 from localsynth.backends.vllm.settings import VllmSettings, engine_arguments, revision_of
-from localsynth.backends.vllm.weights import digest
+from localsynth.backends.weights import digesting
 from localsynth.errors import BackendError, ContextOverflow, LocalsynthError
 from localsynth.records import Completion, Request
 
@@ -52,14 +52,10 @@ class VllmBackend:
         version = library.check()
         engine_arguments(self._path, self._settings, on_cpu=False)  # what the folder lacks is said before vLLM loads
         self._tokenizer: LocalTokenizer = await asyncio.to_thread(read_tokenizer, self._path)
-        over = threading.Event()
-        hashing = asyncio.ensure_future(asyncio.to_thread(digest, self._path, over))
-        try:
+        with digesting(self._path) as digest:
             async with self._starting:
                 self._facts: EngineFacts = (await self._start()).facts()
-            sha256 = await hashing
-        finally:
-            over.set()  # where the start failed, the process is not to live on for a hash that nobody wants
+            sha256 = await asyncio.wrap_future(digest)
         self._info = BackendInfo(
             name="vllm",
             version=f"vllm {version}",
@@ -185,16 +181,7 @@ async def _feed(
         async for new, logprobs in news:
             written += new
             text = row.feed(new, logprobs)
-            if text and on_text is not None:
-                _tell(on_text, text)
+            tell(on_text, text)
             if row.finish is not None:
                 break
     return written
-
-
-def _tell(on_text: OnText, text: str) -> None:
-    try:
-        on_text(text)
-    except Exception as error:
-        loop = asyncio.get_running_loop()
-        loop.call_exception_handler({"message": "on_text failed", "exception": error})
