@@ -80,6 +80,26 @@ class Slept:
 
 
 @dataclass(frozen=True, slots=True)
+class Pace:
+    """Totals since the run began, said ever more rarely: what lies between two of them is how it went meanwhile.
+
+    `seconds` at work, of all processes together; `slot_seconds`: the time that each slot was in use, summed up.
+    `compared` instructions reached the corpus rules, which found `duplicates` of them to be duplicates.
+    """
+
+    seconds: float = 0.0
+    kept: int = 0
+    asked: int = 0
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    tokens: int = 0
+    tokens_saved: int = 0
+    slots: int = 0
+    slot_seconds: float = 0.0
+    compared: int = 0
+    duplicates: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     """The process leaves. `state` is the run's state; `reason` says why it is not "finished"."""
 
@@ -88,7 +108,9 @@ class RunEnded:
     reason: str = ""
 
 
-Event = RunStarted | WaveDecided | Retried | Saturated | Draining | Paused | Continued | KeptAwake | Slept | RunEnded
+Event = (
+    RunStarted | WaveDecided | Retried | Saturated | Draining | Paused | Continued | KeptAwake | Slept | Pace | RunEnded
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +120,7 @@ class Progress:
     `eta_low`, `eta_high`: the range in which the rest will be done, None while too little is known.
     `tokens_saved`: answer tokens that were not generated because the gate rejected the instruction.
     `duplicate_rate`: share of duplicates among the last instructions that reached the corpus rules.
+    `latest`: ids of the samples that were kept last, the newest last. `pace`: what a Pace would say now.
     """
 
     state: str
@@ -121,3 +144,5 @@ class Progress:
     last_instruction: str = ""
     last_response: str = ""
     note: str = ""
+    latest: tuple[int, ...] = ()
+    pace: Pace | None = None

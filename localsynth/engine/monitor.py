@@ -11,6 +11,7 @@ from localsynth.config import Plan
 from localsynth.engine.awake import Vigil
 from localsynth.engine.context import LiveText
 from localsynth.engine.fitness import too_low
+from localsynth.engine.pacing import Pacer
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.stats import SATURATED, Stats
 from localsynth.events import Continued, Draining, Event, Paused, Progress, Slept
@@ -45,6 +46,7 @@ class Monitor:
     narrate: Callable[[Progress], None]
     there: Callable[[], None]
     since: str
+    pacer: Pacer
     reason: str = ""
     cancelled: bool = False
     vigil: Vigil = field(default_factory=Vigil)
@@ -60,6 +62,9 @@ class Monitor:
 
     async def _watch(self) -> None:
         while True:
+            self.pacer.look(self._slots_used, resting=self.scheduler.paused)
+            if pace := self.pacer.due():
+                self.say(pace)
             # The figures belong to this loop: the writer's thread gets them as plain data.
             told = partial(self._exchange, asdict(self.progress(self._state)))
             for control in await self.journal.call(told):
@@ -130,7 +135,7 @@ class Monitor:
             answering=scheduler.answering,
             waiting=len(scheduler.ready),
             slots=self.slots,
-            slots_used=min(self.slots, scheduler.answering + scheduler.asking),
+            slots_used=self._slots_used,
             tokens=stats.tokens,
             tokens_per_second=round(stats.tokens_per_second, 1),
             tokens_saved=stats.tokens_saved,
@@ -142,7 +147,13 @@ class Monitor:
             last_instruction=stats.last_instruction[:_EXCERPT],
             last_response=stats.last_response[:_EXCERPT],
             note=self.reason or self._alarm,
+            latest=tuple(stats.latest),
+            pace=self.pacer.total,
         )
+
+    @property
+    def _slots_used(self) -> int:
+        return min(self.slots, self.scheduler.answering + self.scheduler.asking)
 
     @property
     def _alarm(self) -> str:

@@ -117,7 +117,7 @@ class Pipeline:
         if rejected is not None:
             self.services.stats.reject(rejected.name, saved=False)
             return False
-        self.services.stats.keep(item.question, talk.last_answer)
+        self.services.stats.keep(sample.id, item.question, talk.last_answer)
         return True
 
     async def _converse(self, ctx: SampleContext, draft: Draft, talk: Conversation) -> Score | None:

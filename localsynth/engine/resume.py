@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from localsynth.config import Plan
+from localsynth.engine.pacing import pace_from
 from localsynth.engine.pipeline import Open
+from localsynth.events import Pace
 from localsynth.methods.base import Draft, Written
 from localsynth.records import LAST_ATTEMPT
 from localsynth.store.queries import Reader
@@ -15,7 +17,10 @@ from localsynth.store.rows import SampleRow
 
 @dataclass(frozen=True, slots=True)
 class ResumePoint:
-    """Where to go on. `attempts`: the number of the new attempt at indices that failed; `asked` counts all attempts."""
+    """Where to go on. `attempts`: the number of the new attempt at indices that failed; `asked` counts all attempts.
+
+    `pace`: what the processes before came to.
+    """
 
     kept: int = 0
     asked: int = 0
@@ -25,11 +30,12 @@ class ResumePoint:
     next_index: int = 0
     open: Mapping[int, Open] = field(default_factory=dict)
     attempts: Mapping[int, int] = field(default_factory=dict)
+    pace: Pace = field(default_factory=Pace)
 
 
 def resume_point(reader: Reader, run: str, plan: Plan, indices: range) -> ResumePoint:
     """Read it from the store; a new run gives the empty one. `indices` are the run's own, where it is a shard."""
-    left, counts = reader.unfinished(run, indices), reader.counts(run)
+    left, counts, said = reader.unfinished(run, indices), reader.counts(run), reader.progress(run)
     opened = {row.index: _reopen(row, plan) for row in (*left.asked, *left.ready)}
     again = {row.index: row.attempt + 1 for row in left.failed if row.attempt < LAST_ATTEMPT}
     undecided = sorted({*left.missing, *again, *(row.index for row in left.asked)})
@@ -42,6 +48,7 @@ def resume_point(reader: Reader, run: str, plan: Plan, indices: range) -> Resume
         next_index=indices.start if left.highest < 0 else left.highest + indices.step,
         open=opened,
         attempts=again,
+        pace=pace_from(said.data.get("pace") if said else None),
     )
 
 

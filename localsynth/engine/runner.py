@@ -18,6 +18,7 @@ from localsynth.engine.corpus import Corpus, SharedKeys
 from localsynth.engine.launch import newest, refuse_handed
 from localsynth.engine.lock import hold, presence
 from localsynth.engine.monitor import STOPPED, Monitor
+from localsynth.engine.pacing import Pacer
 from localsynth.engine.pipeline import Methods, Pipeline
 from localsynth.engine.resume import ResumePoint, resume_point
 from localsynth.engine.roles import Roles
@@ -175,6 +176,7 @@ class _Runner:
             narrate=self._say_progress,
             there=presence(self._store),
             since=self._since,
+            pacer=Pacer(stats, roles.slots, point.pace),
         )
         scheduler.admitting = monitor.check_limits
         return await self._watch(work, monitor, scheduler)
@@ -201,7 +203,9 @@ class _Runner:
             await asyncio.wait([watching])
         state, reason = _outcome(monitor, scheduler)
         monitor.reason = reason
+        monitor.pacer.look(0, resting=False)
         await self._journal.call(lambda store: store.set_progress(self._run, asdict(monitor.progress(state))))
+        self._say(monitor.pacer.total)
         self._say(RunEnded(state, scheduler.kept, reason))
         return state, reason
 

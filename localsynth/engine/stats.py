@@ -10,9 +10,11 @@ from dataclasses import dataclass, field
 
 _RATE_WINDOW = 20.0
 _ETA_WINDOW = 120.0
+_FEW = 10
 _DUPLICATE_WINDOW = 200
 SATURATED = 0.5  # from this share of duplicates a prompt is used up
 _SLICE = 0.25
+_LATEST = 8
 _Z = 1.645  # 90 % of a normal distribution lie within
 
 
@@ -46,7 +48,8 @@ class Stats:
 
     `tried` counts the instructions that this process got, `usable` those of them that passed the local rules. Belongs
     to the event loop: no other thread may read it. `retrying`: the failure that is being waited out, "" when none is.
-    `characters` are of the texts that were written to their end; `saved_from_loops` counts tokens.
+    `characters` are of the texts that were written to their end; `saved_from_loops` counts tokens. `latest`: what
+    was kept last. `compared` instructions reached the corpus rules, `duplicates` of them were rejected there.
     """
 
     kept: int = 0
@@ -64,9 +67,13 @@ class Stats:
     last_instruction: str = ""
     last_response: str = ""
     retrying: str = ""
+    compared: int = 0
+    duplicates: int = 0
+    latest: deque[int] = field(default_factory=lambda: deque(maxlen=_LATEST))
     clock: Callable[[], float] = time.monotonic
     _started: float = 0.0
     _stood: float = 0.0
+    _kept_here: int = 0
     _tokens_seen: Window = field(default_factory=lambda: Window(_RATE_WINDOW))
     _kept_seen: Window = field(default_factory=lambda: Window(_ETA_WINDOW))
     _duplicates: deque[bool] = field(default_factory=lambda: deque(maxlen=_DUPLICATE_WINDOW))
@@ -99,10 +106,12 @@ class Stats:
         self.tried += 1
         self.usable += int(usable)
 
-    def keep(self, instruction: str, response: str) -> None:
+    def keep(self, sample: int, instruction: str, response: str) -> None:
         """Count one more kept sample."""
         self.kept += 1
+        self.latest.append(sample)
         self.last_instruction, self.last_response = instruction, response
+        self._kept_here += 1
         self._kept_seen.add(self._now, 1)
 
     def reject(self, rule: str, *, saved: bool) -> None:
@@ -113,6 +122,8 @@ class Stats:
     def corpus(self, *, duplicate: bool) -> None:
         """Count one instruction that the corpus rules saw."""
         self._duplicates.append(duplicate)
+        self.compared += 1
+        self.duplicates += int(duplicate)
 
     @property
     def duplicate_window(self) -> int:
@@ -138,12 +149,17 @@ class Stats:
         return self._tokens_seen.total(self._now) / span if span > 0 else 0.0
 
     def eta(self, remaining: int) -> tuple[float, float] | None:
-        """The seconds in which `remaining` samples will be kept, as a 90 % range; None while fewer than three were."""
+        """The seconds in which `remaining` samples will be kept, as a 90 % range; None while fewer than three were.
+
+        The pace is that of the last minutes; of all the time of this process where little was kept in these.
+        """
         if remaining <= 0:
             return 0.0, 0.0
-        count = self._kept_seen.total(self._now)
+        count, span = self._kept_seen.total(self._now), min(self.elapsed, _ETA_WINDOW)
+        if count < _FEW:
+            count, span = self._kept_here, self.elapsed
         if count < 3:
             return None
-        span = max(min(self.elapsed, _ETA_WINDOW), 1e-3)
+        span = max(span, 1e-3)
         spread = _Z * math.sqrt(count)
         return remaining * span / (count + spread), remaining * span / (count - min(spread, 0.75 * count))

@@ -19,9 +19,10 @@ from localsynth.engine.awake import KeepAwake, Vigil
 from localsynth.engine.battery import Battery, from_pmset, from_sysfs
 from localsynth.engine.context import LiveText
 from localsynth.engine.monitor import Monitor
+from localsynth.engine.pacing import Pacer
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.stats import Stats
-from localsynth.events import Event, KeptAwake, Paused, Slept
+from localsynth.events import Event, KeptAwake, Pace, Paused, Slept
 from localsynth.store import Journal, Reader, Store
 
 
@@ -53,7 +54,7 @@ class Laptop:
         self.monitor = Monitor(
             run=run, slots=4, plan=plan, stats=self.stats, live=LiveText(), scheduler=self.scheduler,
             journal=self.journal, say=self.said.append, cancel=lambda: None, narrate=lambda _: None,
-            there=lambda: None, since="2000", vigil=self.vigil,
+            there=lambda: None, since="2000", pacer=Pacer(self.stats, 4, Pace()), vigil=self.vigil,
         )  # fmt: skip
 
     async def sleep(self, seconds: float) -> None:
@@ -137,7 +138,7 @@ async def test_a_machine_without_a_battery_goes_on(laptop: Laptop) -> None:
 async def test_sleep_is_no_crash_and_no_time(laptop: Laptop, counted: float, uncounted: float) -> None:
     for _ in range(10):
         laptop.now += 1
-        laptop.stats.keep("q", "a")
+        laptop.stats.keep(1, "q", "a")
         laptop.stats.add_tokens(100)
     eta, rate, elapsed = laptop.stats.eta(10), laptop.stats.tokens_per_second, laptop.stats.elapsed
     laptop.nap, laptop.uncounted = counted, uncounted

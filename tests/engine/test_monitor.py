@@ -12,10 +12,11 @@ import pytest
 from localsynth.config import Plan, plan_from
 from localsynth.engine.context import LiveText
 from localsynth.engine.monitor import STOPPED, Monitor
+from localsynth.engine.pacing import Pacer
 from localsynth.engine.scheduler import Scheduler
 from localsynth.engine.stats import Stats
 from localsynth.errors import StoreError
-from localsynth.events import Event
+from localsynth.events import Event, Pace
 from localsynth.store import Journal, Reader, Store
 
 
@@ -43,7 +44,7 @@ class Stage:
         self.monitor = Monitor(
             run=self.run, slots=4, plan=self.plan, stats=self.stats, live=LiveText(), scheduler=self.scheduler,
             journal=self.journal, say=self.said.append, cancel=self._cancel, narrate=lambda _: None,
-            there=lambda: None, since="2000",
+            there=lambda: None, since="2000", pacer=Pacer(self.stats, 4, Pace()),
         )  # fmt: skip
 
     def _cancel(self) -> None:

@@ -59,7 +59,7 @@ def test_the_time_left_is_a_range_that_narrows() -> None:
     widths = []
     for count in range(1, 101):
         clock.now += 1
-        stats.keep("q", "a")
+        stats.keep(1, "q", "a")
         if count in {5, 20, 100}:
             low, high = stats.eta(60) or (0.0, 0.0)
             assert low < 60 < high
@@ -96,3 +96,18 @@ def test_a_resumed_run_counts_on_and_judges_the_model_afresh() -> None:
     stats.ask(usable=True)
     stats.ask(usable=False)
     assert (stats.asked, stats.tried, stats.usable) == (42, 2, 1)
+
+
+def test_a_slow_model_has_a_time_left_too() -> None:
+    clock = Clock()
+    stats = Stats(clock=clock)
+    for _ in range(12):
+        clock.now += 100
+        stats.keep(1, "q", "a")
+    low, high = stats.eta(6) or (0.0, 0.0)
+    assert low < 600 < high < 1200
+    for _ in range(30):  # faster now: the last minutes count
+        clock.now += 2
+        stats.keep(1, "q", "a")
+    low, high = stats.eta(60) or (0.0, 0.0)
+    assert low < 220 < high
