@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from localsynth.config import plan_from
-from localsynth.errors import BackendError
+from localsynth.errors import BackendError, DataError
 from localsynth.handoff.cluster import driver
 from localsynth.handoff.cluster.connect import Size
 from localsynth.handoff.cluster.driver import Request, run_on_cluster
@@ -27,7 +28,9 @@ class RayError(Exception):
 
 
 class RayTaskError(RayError):
-    """What a task itself raised."""
+    """What a task itself raised; `cause` is the error, where it can be pickled."""
+
+    cause: Exception | None = None
 
 
 @dataclass(eq=False)
@@ -155,6 +158,17 @@ def test_what_a_shard_raises_is_its_reason_and_its_worker_goes_on(run: Run):
     standing = run(cluster)
     assert standing.outcomes[1] == Outcome(1, "failed", 0, "ValueError: no such thing")
     assert (standing.finished, cluster.killed) == (3, 0)
+
+
+def test_an_error_of_our_own_keeps_its_hint_on_the_way(run: Run):
+    def shard(number: int, times: int) -> Outcome:
+        if number == 1:
+            error = RayTaskError("trace\nlocalsynth.errors.DataError: /job is no packed job")
+            error.cause = pickle.loads(pickle.dumps(DataError("/job is no packed job", "mount it again")))
+            raise error
+        return finished(number, times)
+
+    assert run(Cluster(shard)).outcomes[1] == Outcome(1, "failed", 0, "/job is no packed job (mount it again)")
 
 
 def test_when_all_workers_fail_at_their_first_shard_the_rest_is_left(run: Run):

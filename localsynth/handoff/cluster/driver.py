@@ -14,11 +14,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from localsynth.errors import BackendError, PlanError
+from localsynth.errors import BackendError, LocalsynthError, PlanError
 from localsynth.handoff.cluster.connect import Size, connected
 from localsynth.handoff.cluster.sharing import KeyServer
 from localsynth.handoff.cluster.standing import Standing
-from localsynth.handoff.cluster.workers import Board, CarryOut, Order, Outcome, Worker
+from localsynth.handoff.cluster.workers import Board, CarryOut, Order, Outcome, Worker, told
 from localsynth.handoff.job import Job
 
 _LOOK_S = 1.0
@@ -189,6 +189,9 @@ class _Driver:
 
 
 def _cause(error: BaseException) -> str:
-    """The last line of what Ray says, which is the error itself; what stands before it is a trace of the actor."""
+    """An error of our own as a worker raised it; else the last line of what Ray says, behind the trace of the actor."""
+    raised = getattr(error, "cause", None)
+    if isinstance(raised, LocalsynthError):
+        return told(raised)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[-1] if lines else type(error).__name__)[:300]

@@ -107,7 +107,7 @@ class Worker:
             try:
                 state, reason = self._carry_out(job, shard, self._typed, narrate, shared=keys)
             except LocalsynthError as error:
-                state, reason = "failed", f"{error.message} ({error.hint})" if error.hint else error.message
+                state, reason = "failed", told(error)
         return Outcome(shard, state, _kept(store, job.id), reason)
 
     def _shared(self, job: Job, store: Path) -> SharedKeys:
@@ -150,6 +150,11 @@ class Worker:
         finally:
             over.set()
             listener.join(_ANSWER_S)
+
+
+def told(error: LocalsynthError) -> str:
+    """What happened and what to do next, in the one line that an outcome has for both."""
+    return f"{error.message} ({error.hint})" if error.hint else error.message
 
 
 def _kept(store: Path, run: str) -> int:
