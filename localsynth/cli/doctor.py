@@ -38,8 +38,8 @@ def doctor(
         parts = _template_parts(template, system)
         data_json(parts) if as_json else _print_parts(parts)
         return Exit.OK
-    from localsynth.cli.plan_flags import role_table
     from localsynth.engine.fitness import examine
+    from localsynth.engine.planning import role_table
 
     ask = role_table({"model": model, **how})
     checkup = examine(ask, turns=turns, language=language, seed=seed, system=system, say=say)

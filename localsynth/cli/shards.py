@@ -10,11 +10,11 @@ from localsynth import catalog
 from localsynth.cli.exits import Exit
 from localsynth.cli.narration import say
 from localsynth.cli.panel import status_line
-from localsynth.cli.plan_flags import role_table
 from localsynth.config import SERVED, Plan, plan_data, plan_from
 from localsynth.engine import runner
 from localsynth.engine.corpus import SharedKeys
 from localsynth.engine.lock import hold
+from localsynth.engine.planning import role_table
 from localsynth.errors import DataError, MissingPackage, ModelError, NotFound, StoreError
 from localsynth.events import Progress
 from localsynth.handoff.job import Job, parse_shard, read_job

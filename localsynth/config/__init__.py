@@ -157,8 +157,13 @@ def read_plan(path: Path) -> dict[str, Any]:
         raise PlanError(f"there is no plan at {path}", "check the path given to --plan") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise PlanError(f"{path} is not a readable TOML file: {error}", "mend the line that is named") from None
-    decode(Plan, tables, prepare=_prepare)
+    check_shape(tables)
     return tables
+
+
+def check_shape(tables: Mapping[str, Any]) -> None:
+    """PlanError for a key that no plan has or a value of another kind; whether the values make sense is another matter."""
+    decode(Plan, tables, prepare=_prepare)
 
 
 def plan_from(data: Mapping[str, Any]) -> Plan:
