@@ -19,9 +19,9 @@ def plan_toml(plan: Plan) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Tuples as lists: TOML knows only those."""
+    """Tuples as lists, and nothing for None: TOML knows neither."""
     if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items() if item is not None}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return value

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from localsynth.config.decoding import decode
+from localsynth.config.thresholds import Threshold, flattened, measure_of
 from localsynth.errors import PlanError
 from localsynth.records import Sampling
 
@@ -120,8 +121,8 @@ class Plan:
 
     `instructions` is a file to answer instead of asking; its hash must still hold when the run is resumed. `force` goes
     on with a model that is unfit for Magpie. `system_in_answer` shows the steering system prompt to the answering model
-    too, and keeps it in the data. `date` (ISO 8601) is what templates that write a date are given: set when the run is
-    created, so that a resumed or replayed row has the same prompt.
+    too, and keeps it in the data. `thresholds` go by the name of the score. `date` (ISO 8601) is what templates that
+    write a date are given: set when the run is created, so that a resumed or replayed row has the same prompt.
     """
 
     target: int = 20
@@ -141,6 +142,7 @@ class Plan:
     )
     systems: tuple[SystemPrompt, ...] = ()
     gate: GatePlan = field(default_factory=GatePlan)
+    thresholds: Mapping[str, Threshold] = field(default_factory=dict)
     limits: Limits = field(default_factory=Limits)
     machine: Machine = field(default_factory=Machine)
 
@@ -162,7 +164,7 @@ def read_plan(path: Path) -> dict[str, Any]:
 
 
 def check_shape(tables: Mapping[str, Any]) -> None:
-    """PlanError for a key that no plan has or a value of another kind; whether the values make sense is another matter."""
+    """PlanError for a key that no plan has, or a value of another kind; what the values mean is not looked at."""
     decode(Plan, tables, prepare=_prepare)
 
 
@@ -193,6 +195,8 @@ def sampling_tables(value: Any) -> Any:
 
 
 def _prepare(where: str, value: Any) -> Any:
+    if where == "thresholds":
+        return flattened(value)
     return sampling_tables(value) if where.endswith("sampling") else value
 
 
@@ -219,6 +223,11 @@ def _check(plan: Plan) -> None:
         "must be a code such as en or zh, or any",
     )
     need(_is_date(plan.date), "date", "must be a date such as 2026-01-31, or empty")
+    for name, bounds in plan.thresholds.items():
+        key, whole = f"thresholds.{name}", measure_of(name, 0.5)
+        need(whole == name, key, f"is part of {whole}: name that one")
+        need(not bounds.open, key, "must have a low, a high or both")
+        need(bounds.low is None or bounds.high is None or bounds.low <= bounds.high, key, "has its low above its high")
     limits = plan.limits
     need(min(limits.minutes, limits.tokens, limits.attempts) >= 0, "limits", "must not be negative")
     machine = plan.machine

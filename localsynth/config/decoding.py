@@ -14,10 +14,10 @@ Prepare = Callable[[str, Any], Any]
 
 
 def decode(kind: Any, value: Any, where: str = "", *, prepare: Prepare) -> Any:
-    """`value` as `kind`: a dataclass, tuple of one kind, Literal or scalar. `where` is the key, for messages.
+    """`value` as `kind`: dataclass, tuple or mapping of one kind, Literal or scalar. `where` is the key, for messages.
 
-    `prepare` is given every key and value that should be a list, and may turn a shorthand into one. PlanError names
-    the key and the nearest right one.
+    `prepare` is given every key and value that should be a list or a mapping, and may turn a shorthand into one.
+    PlanError names the key and the nearest right one.
     """
     origin = get_origin(kind)
     if dataclasses.is_dataclass(kind):
@@ -28,6 +28,12 @@ def decode(kind: Any, value: Any, where: str = "", *, prepare: Prepare) -> Any:
         if not isinstance(value, list | tuple):
             raise _wrong(where, "a list", value)
         return tuple(decode(inner, item, f"{where}[{i}]", prepare=prepare) for i, item in enumerate(value))
+    if origin is Mapping:
+        inner = get_args(kind)[1]
+        value = prepare(where, value)
+        if not isinstance(value, Mapping):
+            raise _wrong(where, "a table", value)
+        return {str(k): decode(inner, item, f"{where}.{k}", prepare=prepare) for k, item in value.items()}
     if origin is Literal:
         if value not in get_args(kind):
             raise PlanError(f"{where} = {value!r} is not known", f"use one of: {', '.join(get_args(kind))}")
@@ -36,6 +42,10 @@ def decode(kind: Any, value: Any, where: str = "", *, prepare: Prepare) -> Any:
 
 
 def _decode_scalar(kind: Any, value: Any, where: str) -> Any:
+    if type(None) in get_args(kind):
+        if value is None:
+            return None
+        kind = next(each for each in get_args(kind) if each is not type(None))
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, kind) or (kind is not bool and isinstance(value, bool)):
