@@ -13,6 +13,7 @@ from localsynth.catalog.resolving import (
     copy_note,
     encoder_path,
     resolve,
+    source_of,
     starter_note,
     starter_path,
 )
@@ -40,6 +41,7 @@ __all__ = [
     "pull",
     "recommend",
     "resolve",
+    "source_of",
     "starter_note",
     "starter_path",
 ]

@@ -150,7 +150,7 @@ def _from_path(path: Path) -> ResolvedModel:
     if not is_gguf(path):
         hint = "give a .gguf file, a folder with config.json, or a name from: localsynth models list"
         raise ModelError(f"{path} is not a GGUF file, or cannot be read", hint)
-    source = _source_of(path)
+    source = source_of(path)
     if _is_starter(source):
         return ResolvedModel("gguf", path, load().find(STARTER))
     return ResolvedModel("gguf", path, _card_of(source.parent), revision=_revision(source.parent))
@@ -161,7 +161,7 @@ def copy_note(copy: Path) -> Path:
     return copy.with_suffix(".json")
 
 
-def _source_of(path: Path) -> Path:
+def source_of(path: Path) -> Path:
     """The file that an optimised copy was made from; any other file is its own source."""
     if path.resolve().parent != paths.optimised_dir().resolve():
         return path

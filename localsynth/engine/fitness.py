@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from localsynth import paths
+from localsynth import catalog, paths
 from localsynth.backends.base import Backend, BackendInfo
 from localsynth.chat import ChatFormat, describe
 from localsynth.config import Plan, RolePlan, plan_from
@@ -34,6 +35,21 @@ _ADVICE = {
     "duplicate": "the model repeats itself: raise --temperature, or steer it with --topics",
     "wrong_language": "the model asks in another language: steer it with --system in the language wanted",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the doctor said of a model file, and when (UTC, ISO 8601). `low` and `high`: the yield's 95 % interval."""
+
+    grade: Grade
+    reason: str
+    at: str = ""
+    turns: int = 0
+    rate: float = 0.0
+    low: float = 0.0
+    high: float = 0.0
+    causes: Mapping[str, int] = field(default_factory=dict)
+    examples: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,12 +127,19 @@ def refuse_unfit(plan: Plan) -> None:
     """ModelError when the doctor has called this plan's asking model unfit and the plan does not say `force`."""
     if plan.force or plan.method != "magpie" or (found := local_model(plan.ask)) is None:
         return
-    known = _recall(found.path)
-    if known and known.get("grade") == "unfit":
+    known = recall(found.path)
+    if known is not None and known.grade == "unfit":
         raise ModelError(
-            f"the doctor calls this model unfit for Magpie: {known.get('reason')}",
+            f"the doctor calls this model unfit for Magpie: {known.reason}",
             "choose another model, check it again with `localsynth doctor`, or go on with --force",
         )
+
+
+def recall(model: Path) -> Verdict | None:
+    """The doctor's last word of this file as it is now, or of the file that it is an optimised copy of."""
+    own = _recall(model)
+    source = catalog.source_of(model)
+    return own if own is not None or source == model else _recall(source)
 
 
 def ask_sampling(role: RolePlan) -> Sampling:
@@ -160,13 +183,21 @@ def _remember(model: Path, checkup: Checkup) -> None:
     target = _verdict_file(model)
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_suffix(f".{os.getpid()}.tmp")
-    draft.write_text(json.dumps({"grade": checkup.grade, "reason": checkup.reason}), encoding="utf-8")
+    data = checkup.as_data() | {"at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds")}
+    draft.write_text(json.dumps(data), encoding="utf-8")
     draft.replace(target)
 
 
-def _recall(model: Path) -> dict[str, Any] | None:
+def _recall(model: Path) -> Verdict | None:
+    """An older version kept the grade and its reason alone."""
     try:
         found = json.loads(_verdict_file(model).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        grade, reason = found["grade"], str(found["reason"])
+        if grade not in get_args(Grade):
+            return None
+        rates = (float(found.get(key, 0.0)) for key in ("yield", "low", "high"))
+        causes = {str(cause): int(count) for cause, count in found.get("causes", {}).items()}
+        examples = tuple(str(text) for text in found.get("examples", ()))
+        return Verdict(grade, reason, str(found.get("at", "")), int(found.get("turns", 0)), *rates, causes, examples)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if isinstance(found, dict) else None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from localsynth import catalog
+from localsynth import catalog, paths
 from localsynth.config import plan_from
 from localsynth.engine import fitness
 from localsynth.engine.fitness import Checkup, examine, judge, refuse_unfit, too_low
@@ -66,3 +67,31 @@ def test_the_doctor_examines_the_scripted_model() -> None:
     assert said == ["asking for 32 user turns"]
     again = examine({"backend": "scripted"}, turns=32, language="en", seed=0, system=None, say=said.append)
     assert again.as_data() == found.as_data()
+
+
+def test_the_doctors_word_is_kept_whole_and_holds_for_an_optimised_copy(model: Path) -> None:
+    assert fitness.recall(model) is None
+    found = report(10, 54)
+    fitness._remember(model, Checkup("m", {}, found, "unfit", "why", ("One?", "Two?")))
+    known = fitness.recall(model)
+    assert known is not None
+    assert (known.grade, known.reason, known.turns, known.rate) == ("unfit", "why", 64, found.rate)
+    assert (known.low, known.high, known.causes) == (found.low95, found.high95, found.causes)
+    assert known.examples == ("One?", "Two?")
+    assert known.at.endswith("+00:00")
+    copy = paths.optimised_dir() / "model.Q4_0.gguf"
+    copy.parent.mkdir(parents=True)
+    copy.write_bytes(b"GGUF copy")
+    catalog.copy_note(copy).write_text(json.dumps({"source": str(model)}))
+    assert fitness.recall(copy) == known
+
+
+@pytest.mark.parametrize(
+    "text", ["{", "[]", '{"grade": "superb", "reason": ""}', '{"grade": "fit", "reason": "", "causes": 3}']
+)
+def test_a_spoilt_word_of_the_doctor_is_none(model: Path, text: str) -> None:
+    fitness._verdict_file(model).parent.mkdir(parents=True)
+    fitness._verdict_file(model).write_text(text)
+    assert fitness.recall(model) is None
+    fitness._verdict_file(model).write_text('{"grade": "fit", "reason": "as it was kept once"}')
+    assert fitness.recall(model) == fitness.Verdict("fit", "as it was kept once")
