@@ -22,6 +22,11 @@ def home() -> Path:
     return Path(user_data_dir(_APP, appauthor=False))
 
 
+def config_file() -> Path:
+    """The user's settings of the terminal UI: keys and theme. It need not exist."""
+    return home() / "config.toml"
+
+
 def models_dir() -> Path:
     """Models that were pulled: <owner>--<name>/ holds what came from one repository."""
     return home() / "models"

@@ -9,17 +9,18 @@ import click
 from localsynth.cli.options import json_option, store_option
 
 
-@click.command(short_help="Show where stores, models and logs live.")
+@click.command(short_help="Show where stores, settings, models and logs live.")
 @store_option
 @json_option
 def where(store: Path, *, as_json: bool) -> int:
-    """Show where the store, its logs, pulled models, caches and model cards are."""
+    """Show where the store, its logs, the settings, pulled models, caches and model cards are."""
     from localsynth import paths
     from localsynth.cli.narration import data, data_json
 
     places = {
         "store": store,
         "logs": paths.runs_dir(store),
+        "config": paths.config_file(),
         "models": paths.models_dir(),
         "cache": paths.cache_dir(),
         "catalogue": paths.catalogue_dir(),

@@ -42,11 +42,18 @@ class AskingScreen(Screen[None]):
         raise NotImplementedError
 
     def ask(
-        self, group: str, job: Callable[[], Result], then: Callable[[Result], None], *, patient: bool = False
+        self,
+        group: str,
+        job: Callable[[], Result],
+        then: Callable[[Result], None],
+        *,
+        patient: bool = False,
+        writes: str = "",
     ) -> None:
         """Do `job` on a worker thread, then `then` with its result on the screen's own thread.
 
         A later job of the same group makes an earlier answer void; a `patient` one is left out while one is at work.
+        `writes` names what the job changes: its answer is never void, its failure is always told, leaving waits for it.
         """
         if patient and group in self._busy:
             return
@@ -55,34 +62,41 @@ class AskingScreen(Screen[None]):
             self._trusted.discard(group)
         serial = self._serials[group] = self._serials.get(group, 0) + 1
         self._busy.add(group)
+        self.ui.writes.begin(writes)
         self.run_worker(
-            partial(self._work, group, serial, job, then),
+            partial(self._work, group, serial, job, then, writes),
             group=group,
-            description=f"reading for {group}",
+            description=writes or f"reading for {group}",
             thread=True,
-            exclusive=True,
+            exclusive=not writes,
             exit_on_error=False,
         )
 
-    def _work(self, group: str, serial: int, job: Callable[[], Result], then: Callable[[Result], None]) -> None:
+    def _work(
+        self, group: str, serial: int, job: Callable[[], Result], then: Callable[[Result], None], writes: str
+    ) -> None:
         try:
-            result = job()
+            result = _done(job)
         except LocalsynthError as error:
-            self.post_message(Refused(group, serial, error))
-        except Exception as error:  # a fault of our own: said on the screen, where a worker's error would be lost
-            fault = LocalsynthError(f"{type(error).__name__}: {error}", "this is a fault of localsynth: please report")
-            self.post_message(Refused(group, serial, fault))
+            self.ui.writes.end(writes, error)
+            self.post_message(Refused(group, serial, error, wrote=bool(writes)))
         else:
-            self.post_message(Answered(group, serial, partial(then, result)))
+            self.ui.writes.end(writes)
+            self.post_message(Answered(group, serial, partial(then, result), wrote=bool(writes)))
 
     def on_answered(self, message: Answered) -> None:
-        if message.serial == self._serials[message.group]:
+        latest = message.serial == self._serials[message.group]
+        if latest:
             self._busy.discard(message.group)
             self._faults.pop(message.group, None)
             self._trusted.add(message.group)
+        if latest or message.wrote:
             message.apply()
 
     def on_refused(self, message: Refused) -> None:
+        if message.wrote:
+            self._trusted.discard(message.group)
+            self._faults.pop(message.group, None)
         if message.serial == self._serials[message.group]:
             self._busy.discard(message.group)
             # What worked a second ago may have met a store that is just being made: it is asked once more.
@@ -94,6 +108,8 @@ class AskingScreen(Screen[None]):
                 self._faults[message.group] = message.error.message
                 self.ui.complain(message.error)
             self.refused(message.group, message.error)
+        elif message.wrote:
+            self.ui.complain(message.error)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
         """Called when a job could not be done, after the notification."""
@@ -107,3 +123,13 @@ class AskingScreen(Screen[None]):
     def on_screen_suspend(self) -> None:
         if self._timer is not None:
             self._timer.pause()
+
+
+def _done(job: Callable[[], Result]) -> Result:
+    try:
+        return job()
+    except LocalsynthError:
+        raise
+    except Exception as error:  # a fault of our own: said on the screen, where a worker's error would be lost
+        said = f"{type(error).__name__}: {error}"
+        raise LocalsynthError(said, "this is a fault of localsynth: please report") from error

@@ -13,20 +13,25 @@ from localsynth.records import Review
 
 @dataclass
 class Answered(Message, bubble=False):
-    """A job of one group is done: `apply` shows its result. `serial` tells an answer that is out of date."""
+    """A job of one group is done: `apply` shows its result. `serial` tells an answer that is out of date.
+
+    `wrote`: it changed something, so it is never out of date.
+    """
 
     group: str
     serial: int
     apply: Callable[[], None]
+    wrote: bool = False
 
 
 @dataclass
 class Refused(Message, bubble=False):
-    """A job of one group could not be done."""
+    """A job of one group could not be done. `wrote`: it was to change something."""
 
     group: str
     serial: int
     error: LocalsynthError
+    wrote: bool = False
 
 
 @dataclass

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from textual.binding import Binding
-from textual.widgets import Input
+from textual.widgets import Input, Static
 from tui_stage import fill, press, settle, shown
 
 from localsynth.cli.ui import ui
@@ -58,8 +58,11 @@ async def test_help_lists_the_keys_of_the_screen(path: Path, run: str, key: str,
     async with app.run_test(size=(80, 40)) as pilot:
         await settle(pilot)
         await press(pilot, screen, key)
-        assert expected in shown(app)
-        assert "Leave; a run goes on without this screen" in shown(app)
+        told = str(app.screen.query_one("#keys", Static).content)
+        assert expected in told
+        assert "Leave; a run goes on without this screen" in told
+        assert told.index(expected) < told.index("Everywhere")
+        assert "Keys:" in shown(app)
         await press(pilot, "escape")
         assert "Keys:" not in shown(app)
 
