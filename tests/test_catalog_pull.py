@@ -14,6 +14,7 @@ import pytest
 
 from localsynth import catalog, paths
 from localsynth.catalog import pulling
+from localsynth.catalog.partial import Partial, claim, partial
 from localsynth.errors import ModelError, NotFound
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -114,7 +115,7 @@ def test_a_catalogue_model_is_fetched_and_resolved(hub: Hub) -> None:
     assert path.read_bytes() == BIG
     assert path.parent == paths.models_dir() / "Qwen--Qwen2.5-0.5B-Instruct-GGUF"
     assert [p.done for p in seen] == sorted(p.done for p in seen)
-    assert seen[-1] == catalog.Progress(path.name, len(BIG), len(BIG))
+    assert seen[-1] == catalog.Progress(path.name, len(BIG), len(BIG), len(BIG), len(BIG))
     found = catalog.resolve("qwen2.5-0.5b")
     assert (found.path, found.revision) == (path, SHA)
     assert sorted(p.name for p in path.parent.iterdir()) == ["pulled.json", path.name]
@@ -263,3 +264,31 @@ def test_no_room_is_said_before_anything_is_fetched(hub: Hub, monkeypatch: pytes
 def test_what_the_fetched_path_is_for_a_name_with_a_folder(hub: Hub, tmp_path: Path) -> None:
     hub.repos["o/m"] = {"sub/m.gguf": b"GGUF"}
     assert catalog.pull("o/m:m.gguf") == paths.models_dir() / "o--m" / "sub" / "m.gguf"
+
+
+def test_two_processes_never_fetch_the_same_file(hub: Hub) -> None:
+    hub.repos["o/m"] = {"m.gguf": BIG}
+    hub.cut_after = [1_500_000, 0, 0]
+    with pytest.raises(ModelError):
+        catalog.pull("o/m:m.gguf")
+    hub.cut_after = []
+    folder = paths.models_dir() / "o--m"
+    (part,) = folder.glob(".partial/*")
+    assert partial(folder) == Partial(part.stat().st_size, busy=False)
+    with claim(part):
+        assert partial(folder) == Partial(part.stat().st_size, busy=True)
+        with pytest.raises(ModelError, match=r"m\.gguf is being fetched by another process"):
+            catalog.pull("o/m:m.gguf")
+    assert catalog.pull("o/m:m.gguf").read_bytes() == BIG
+    assert partial(folder) is None
+
+
+def test_progress_counts_all_files_of_a_model(hub: Hub) -> None:
+    parts = {f"m-Q4_K_M-0000{i}-of-00002.gguf": BIG + bytes(i) for i in (1, 2)}
+    hub.repos["o/big"] = parts
+    seen: list[catalog.Progress] = []
+    catalog.pull("o/big", seen.append)
+    whole = sum(map(len, parts.values()))
+    assert {progress.all_total for progress in seen} == {whole}
+    assert [progress.all_done for progress in seen] == sorted(progress.all_done for progress in seen)
+    assert seen[-1].all_done == whole

@@ -17,6 +17,7 @@ from localsynth.catalog.resolving import (
     starter_note,
     starter_path,
 )
+from localsynth.catalog.shelf import Shelved, shelved
 
 __all__ = [
     "SOURCE",
@@ -32,6 +33,7 @@ __all__ = [
     "Progress",
     "ResolvedModel",
     "Role",
+    "Shelved",
     "copy_note",
     "encoder_path",
     "load",
@@ -41,6 +43,7 @@ __all__ = [
     "pull",
     "recommend",
     "resolve",
+    "shelved",
     "source_of",
     "starter_note",
     "starter_path",

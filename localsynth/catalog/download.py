@@ -5,13 +5,13 @@ huggingface_hub 2 throws a half-done file away when it is interrupted, which for
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from localsynth.catalog.partial import claim, part_of
 from localsynth.errors import ModelError
 
 if TYPE_CHECKING:
@@ -37,12 +37,25 @@ def download(
 ) -> None:
     """Fetch `remote` into `target` unless a file of its size is there; `report` gets the bytes had so far.
 
-    ModelError: refused, unreachable (retryable), or what came is not what was announced.
+    ModelError: refused, unreachable (retryable), or what came is not what was announced; or it is being fetched by
+    another process.
     """
     if target.exists() and (remote.size is None or target.stat().st_size == remote.size):
         return
-    part = target.parent / ".partial" / f"{target.name}.{hashlib.sha256(remote.etag.encode()).hexdigest()[:16]}"
-    part.parent.mkdir(parents=True, exist_ok=True)
+    part = part_of(target, remote.etag)
+    with claim(part):
+        _fetch(remote, target, part, headers, report)
+
+
+def gated(name: str) -> ModelError:
+    """The error for what is only given to those who accepted a licence."""
+    hint = "accept its licence on its page, then log in: hf auth login (or set HF_TOKEN)"
+    return ModelError(f"{name} asks you to accept its licence first", hint)
+
+
+def _fetch(
+    remote: RemoteFile, target: Path, part: Path, headers: Mapping[str, str], report: Callable[[int], None] | None
+) -> None:
     import httpx
 
     with httpx.Client(headers=dict(headers), follow_redirects=True, timeout=30) as client:
@@ -59,14 +72,6 @@ def download(
                     raise ModelError(message, AGAIN, retryable=True) from None
     _verify(remote, part, target.name)
     part.replace(target)
-    with contextlib.suppress(OSError):
-        part.parent.rmdir()
-
-
-def gated(name: str) -> ModelError:
-    """The error for what is only given to those who accepted a licence."""
-    hint = "accept its licence on its page, then log in: hf auth login (or set HF_TOKEN)"
-    return ModelError(f"{name} asks you to accept its licence first", hint)
 
 
 def _stream(client: httpx.Client, remote: RemoteFile, part: Path, report: Callable[[int], None] | None) -> None:

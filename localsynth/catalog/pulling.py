@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -25,11 +25,16 @@ _UNWANTED = ("onnx/*", "openvino/*", "original/*", "coreml/*")
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a file is, in bytes; `total` is None where the server does not say."""
+    """How far a file is, in bytes; `total` is None where the server does not say.
+
+    `all_done` and `all_total`: the same over all files that are fetched; 0 where the server does not say.
+    """
 
     file: str
     done: int
     total: int | None
+    all_done: int = 0
+    all_total: int = 0
 
 
 Report = Callable[[Progress], None]
@@ -106,22 +111,24 @@ def _fetch(hub: Any, repo: str, pattern: str, progress: Report | None, revision:
         message = f"{repo} needs {missing / 1e9:.1f} GB, {folder} has {free / 1e9:.1f} GB left"
         raise ModelError(message, "make room, or set LOCALSYNTH_HOME to a larger disk")
     headers = hub.utils.build_hf_headers()
-    for file in wanted:
+    sizes = [there[file].size or 0 for file in wanted]
+    for number, file in enumerate(wanted):
         remote = RemoteFile(
             url=hub.hf_hub_url(repo, file, revision=info.sha, endpoint=endpoint),
             size=there[file].size,
             sha256=there[file].lfs.sha256 if there[file].lfs else None,
             etag=there[file].blob_id or info.sha,
         )
-        report = functools.partial(_report, progress, file, remote.size) if progress else None
+        none = Progress(file, 0, remote.size, sum(sizes[:number]), sum(sizes))
+        report = functools.partial(_report, progress, none) if progress else None
         download(remote, folder / file, headers, report)
     record = {"repo": repo, "revision": info.sha, "files": wanted}
     (folder / "pulled.json").write_text(json.dumps(record, indent=1), encoding="utf-8")
     return folder / wanted[0] if wanted[0].endswith(".gguf") else folder
 
 
-def _report(progress: Report, file: str, total: int | None, done: int) -> None:
-    progress(Progress(file, done, total))
+def _report(progress: Report, none: Progress, done: int) -> None:
+    progress(replace(none, done=done, all_done=none.all_done + done))
 
 
 def _is_inside(name: str) -> bool:

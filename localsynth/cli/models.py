@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -14,9 +16,9 @@ if TYPE_CHECKING:
     from localsynth.catalog import ModelCard, Progress
 
 
-@click.group(short_help="List, pull, inspect, convert and optimise models.")
+@click.group(short_help="List, pull, inspect, convert, optimise and remove models.")
 def models() -> None:
-    """List, pull, inspect, convert and optimise models."""
+    """List, pull, inspect, convert, optimise and remove models."""
 
 
 @models.command("list")
@@ -67,12 +69,18 @@ def list_models(role: str | None, *, fits: bool, as_json: bool) -> int:
 )
 @json_option
 def pull(name: str, backend: Literal["llamacpp", "mlx", "vllm"] | None, *, as_json: bool) -> int:
-    """Fetch NAME: a catalogue name, OWNER/REPO or OWNER/REPO:FILE. Run again after a failure: it goes on."""
+    """Fetch NAME: a catalogue name, OWNER/REPO or OWNER/REPO:FILE. Run again after a failure: it goes on.
+
+    With --json stderr says how far it is, one JSON object a line, at most four a second.
+    """
     from localsynth import catalog
     from localsynth.cli.narration import data, data_json
 
-    with _Bar() as bar:
-        path = catalog.pull(name, bar.report, backend=backend)
+    if as_json:
+        path = catalog.pull(name, _Lines().report, backend=backend)
+    else:
+        with _Bar() as bar:
+            path = catalog.pull(name, bar.report, backend=backend)
     if as_json:
         data_json({"name": name, "path": str(path)})
     else:
@@ -156,6 +164,32 @@ def convert(source: str, target: Path, *, as_json: bool) -> int:
     return 0
 
 
+@models.command()
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@json_option
+def remove(name: str, *, yes: bool, as_json: bool) -> int:
+    """Delete what localsynth has of NAME (a catalogue name, a repository or a path that `models list` shows).
+
+    Files of other tools, and what came with a package, stay.
+    """
+    from localsynth.catalog.shelf import disk_size, find, refuse_removal
+    from localsynth.catalog.shelf import remove as delete
+    from localsynth.cli.narration import data, data_json
+
+    entry = find(name)
+    refuse_removal(entry)
+    size = sum(map(disk_size, entry.ours))
+    if not yes:
+        click.confirm(f"Remove {', '.join(map(str, entry.ours))}, {size / 1e9:.2f} GB?", err=True, abort=True)
+    freed = delete(entry)
+    if as_json:
+        data_json({"name": entry.name, "bytes": freed, "paths": [str(path) for path in entry.ours]})
+    else:
+        data(f"{freed / 1e9:.2f} GB are free again")
+    return 0
+
+
 def _card_data(card: ModelCard) -> dict[str, Any]:
     plain = dataclasses.asdict(card)
     return plain | {"checked": sorted(card.checked), "memory_gb": {b: card.memory_gb(b) for b in ("llamacpp", "mlx")}}
@@ -193,3 +227,18 @@ class _Bar:
         if progress.file not in self._tasks:
             self._tasks[progress.file] = self._bar.add_task(one_line(progress.file, 40), total=progress.total)
         self._bar.update(self._tasks[progress.file], completed=progress.done, total=progress.total)
+
+
+class _Lines:
+    """Download progress for a program: JSON on stderr, a line for each quarter of a second and for each file's end."""
+
+    def __init__(self) -> None:
+        self._next = 0.0
+
+    def report(self, progress: Progress) -> None:
+        from localsynth.cli.narration import say
+
+        now = time.monotonic()
+        if now >= self._next or progress.done == progress.total:
+            self._next = now + 0.25
+            say(json.dumps(dataclasses.asdict(progress)))
