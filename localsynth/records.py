@@ -192,15 +192,17 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """A person's verdict; the latest one of a sample wins. `edits` maps turn position to the new content.
+    """A person's verdict; the latest one of a sample wins whole. `edits` maps turn position to the new content.
 
-    Verdict "undecided" takes earlier ones back.
+    Verdict "undecided" takes earlier ones back. `batch` is the id of the bulk action that this is part of.
     """
 
     sample: int
     verdict: Literal["accept", "reject", "undecided"]
     note: str | None = None
     edits: Mapping[int, str] = field(default_factory=dict)
+    tags: tuple[str, ...] = ()
+    batch: str | None = None
 
 
 def sample_id(run: str, index: int, attempt: int = 0) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from localsynth.store.conditions import Query, ScoreRange, Show
 from localsynth.store.queries import Reader
 from localsynth.store.rows import (
     Control,
@@ -21,6 +22,7 @@ from localsynth.store.rows import (
     Unfinished,
 )
 from localsynth.store.schema import schema_markdown
+from localsynth.store.selecting import Facets, Key
 from localsynth.store.store import Row, Store
 
 if TYPE_CHECKING:
@@ -32,16 +34,21 @@ __all__ = [
     "DatasetRow",
     "EventRow",
     "ExportRow",
+    "Facets",
     "InstructionKey",
     "Journal",
+    "Key",
     "Message",
     "Progress",
+    "Query",
     "Reader",
     "ReviewRow",
     "Row",
     "RunRow",
     "SampleRow",
+    "ScoreRange",
     "ShardRow",
+    "Show",
     "Store",
     "Unfinished",
     "schema_markdown",

@@ -168,13 +168,10 @@ class SampleQueries:
 
     def _reviews(self, samples: Sequence[int]) -> list[ReviewRow]:
         sql = (
-            "SELECT id, sample, verdict, note, edits, created FROM reviews "
+            "SELECT id, sample, verdict, note, edits, created, tags, batch FROM reviews "
             f"WHERE sample IN ({', '.join('?' * len(samples))}) ORDER BY id"
         )
-        return [
-            ReviewRow(*[*row[:4], {int(key): content for key, content in json.loads(row[4]).items()}, row[5]])
-            for row in self._all(sql, samples)
-        ]
+        return [_review(row) for row in self._all(sql, samples)]
 
     def sample(self, sample: int) -> SampleRow:
         """Everything known about one sample. NotFound when there is none with this id."""
@@ -247,6 +244,11 @@ def sample_range(run: str) -> tuple[int, int]:
     """The first and the last id that samples of this run can have."""
     first = sample_id(run, 0)
     return first, first + (1 << 36) - 1
+
+
+def _review(row: tuple[Any, ...]) -> ReviewRow:
+    edits = {int(key): content for key, content in json.loads(row[4]).items()}
+    return ReviewRow(*[*row[:4], edits, row[5], tuple(json.loads(row[6])), row[7]])
 
 
 def _sample(row: tuple[Any, ...], turns: tuple[Turn, ...], review: ReviewRow | None) -> SampleRow:

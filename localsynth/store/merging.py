@@ -24,7 +24,7 @@ _BATCH = 20_000  # samples of all shards in one transaction
 _ATTACHED = 8  # SQLite takes ten
 # Everything that belongs to a sample, in the order of writing. Ids that a table counts itself are given anew.
 _TABLES: Mapping[str, str] = {
-    "samples": "id, run, idx, attempt, state, operation, parent, error, detail, created, updated",
+    "samples": "id, run, idx, attempt, state, operation, parent, error, detail, created, updated, topic",
     "turns": "sample, position, role, content, raw, rules, thinking, model, sampling, finish_reason, seed, "
     "prompt_tokens, completion_tokens, logprob, duration",
     "scores": "sample, name, version, value, passed, reason, detail, at",
@@ -33,7 +33,7 @@ _TABLES: Mapping[str, str] = {
     "neighbours": "sample, neighbour, encoder, similarity",
     "candidates": "sample, model, idx, purpose, text, tokens, chosen, checks",
     "pairs": "sample, chosen, rejected, margin, source, digest",
-    "reviews": "sample, verdict, note, edits, created",
+    "reviews": "sample, verdict, note, edits, created, tags, batch",
 }
 # Finished for good: a failed attempt stays, and is tried again under another number.
 _FRESH = """
@@ -58,8 +58,8 @@ WHERE s.id BETWEEN ? AND ? AND s.run = ? AND s.state IN ('done', 'failed') AND (
 """
 # What a person said about a row in its shard's store after it was merged, where nobody said anything about it here.
 _REVIEWS = """
-INSERT INTO main.reviews (sample, verdict, note, edits, created)
-SELECT t.sample, t.verdict, t.note, t.edits, t.created FROM {shard}.reviews t
+INSERT INTO main.reviews (sample, verdict, note, edits, created, tags, batch)
+SELECT t.sample, t.verdict, t.note, t.edits, t.created, t.tags, t.batch FROM {shard}.reviews t
 WHERE t.sample BETWEEN ? AND ? AND (SELECT run FROM {shard}.samples s WHERE s.id = t.sample) = ?
 AND EXISTS (SELECT 1 FROM main.samples m WHERE m.id = t.sample)
 AND NOT EXISTS (SELECT 1 FROM main.reviews r WHERE r.sample = t.sample) ORDER BY t.id

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 2  # PRAGMA user_version after the last function below: read without loading sqlite_utils
+VERSION = 3  # PRAGMA user_version after the last function below: read without loading sqlite_utils
 APPLICATION_ID = 0x6C73796E  # "lsyn": tells a store from another program's database
 
 _TABLES = """
@@ -129,6 +129,20 @@ CREATE TABLE shards (
 CREATE TABLE merge_waiting (sample INTEGER PRIMARY KEY REFERENCES samples(id)) STRICT;
 """
 
+# A person's tags, the id of the bulk action that a review is part of, and the topic of `detail` as a column. The
+# indexes serve lists that are narrowed or put in the order of a score: `sample >> 36` is the same for a whole run.
+_REVIEWING = """
+ALTER TABLE reviews ADD COLUMN tags TEXT NOT NULL DEFAULT '[]';
+ALTER TABLE reviews ADD COLUMN batch TEXT;
+ALTER TABLE samples ADD COLUMN topic TEXT;
+UPDATE samples SET topic = json_extract(detail, '$.topic') WHERE json_valid(detail);
+CREATE INDEX reviews_tagged ON reviews (sample) WHERE tags <> '[]';
+CREATE INDEX reviews_batch ON reviews (batch, sample) WHERE batch IS NOT NULL;
+CREATE INDEX scores_value ON scores (sample >> 36, name, value, sample) WHERE value IS NOT NULL;
+CREATE INDEX turns_model ON turns (sample >> 36, model, sample) WHERE model IS NOT NULL;
+CREATE INDEX samples_topic ON samples (id >> 36, topic) WHERE topic IS NOT NULL;
+"""
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database of an earlier version up to VERSION, inside the caller's transaction."""
@@ -149,6 +163,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         for statement in _statements(_SHARDS):
             db.conn.execute(statement)
         db.conn.execute("PRAGMA user_version = 2")
+
+    @migrations()
+    def m003_reviewing(db: Any) -> None:
+        for statement in _statements(_REVIEWING):
+            db.conn.execute(statement)
+        db.conn.execute("PRAGMA user_version = 3")
 
     migrations.apply(Database(connection, recursive_triggers=False))
 

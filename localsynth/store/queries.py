@@ -12,8 +12,8 @@ from localsynth.errors import NotFound
 from localsynth.records import SampleState
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.encode import unsigned
-from localsynth.store.listing import SampleQueries
 from localsynth.store.rows import Control, EventRow, ExportRow, Progress, RunRow, SampleRow, ShardRow, Unfinished
+from localsynth.store.selecting import SelectionQueries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +26,7 @@ _EVERY = range(1 << 32)
 _INDEX_LIMIT = 1 << 32  # a number below it is an index, one above it a whole sample id
 
 
-class Reader(SampleQueries):
+class Reader(SelectionQueries):
     """Reads a store while others write it; cannot write. A Reader belongs to one thread."""
 
     @classmethod

@@ -126,7 +126,7 @@ class ShardRow:
 
 @dataclass(frozen=True, slots=True)
 class ReviewRow:
-    """A stored verdict: append-only, the highest `id` of a sample wins."""
+    """A stored verdict: append-only, the highest `id` of a sample wins. `batch`: the bulk action it is part of."""
 
     id: int
     sample: int
@@ -134,6 +134,8 @@ class ReviewRow:
     note: str | None
     edits: Mapping[int, str]
     created: str
+    tags: tuple[str, ...] = ()
+    batch: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ MEANINGS = {
     "neighbours": "cosine similarity to the nearest samples, so that a threshold moves without embedding again",
     "candidates": "every answer that was written, chosen or not",
     "pairs": "preference rows: `chosen` is better than `rejected` by `margin`",
-    "reviews": "a person's verdicts, notes and edits; nothing is overwritten, the latest wins",
+    "reviews": "a person's verdicts, notes, edits and tags; the latest wins; `batch` is a bulk action",
     "events": "what a run said, kept for good",
     "progress": "the latest word of each run on itself, overwritten",
     "control": "what a run was told: pause, resume, drain, cancel, slots; `done` when it took it",

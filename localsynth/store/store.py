@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import time
@@ -29,6 +30,19 @@ from localsynth.store.encode import TURN_COLUMNS, digest, dumps, now, optional, 
 from localsynth.store.rows import Control, EventRow, InstructionKey, RunRow, Verb
 
 Row = Sample | Turn | Score | Embedding | Neighbour | Candidate | Pair | Review | InstructionKey | EventRow
+# The samples of a bulk action that nobody reviewed since, each with its review before it; put back as it was.
+_TAKE_BACK = """
+INSERT INTO reviews (sample, verdict, note, edits, created, tags, batch)
+SELECT b.sample, coalesce(p.verdict, 'undecided'), p.note, coalesce(p.edits, '{}'), ?2, coalesce(p.tags, '[]'), p.batch
+FROM (
+  SELECT sample, min(id) AS first FROM reviews r WHERE batch = ?1 AND sample > ?3
+  AND ?1 IS (SELECT l.batch FROM reviews l WHERE l.sample = r.sample ORDER BY l.id DESC LIMIT 1)
+  GROUP BY sample ORDER BY sample LIMIT ?4
+) b LEFT JOIN reviews p ON p.id = (SELECT max(e.id) FROM reviews e WHERE e.sample = b.sample AND e.id < b.first)
+ORDER BY b.sample
+RETURNING sample
+"""
+_TAKEN_AT_ONCE = 5000  # samples; a run that writes waits for one transaction
 _RUN_COLUMNS = frozenset(RunRow.__slots__) - {"id", "number", "created"}
 
 
@@ -44,7 +58,10 @@ def _upsert(table: str, columns: str, key: str = "", keep: str = "") -> str:
 # In the order of writing: samples come before the rows that refer to them.
 _SQL: Mapping[type, str] = {
     Sample: _upsert(
-        "samples", "id, run, idx, attempt, state, operation, parent, error, detail, created, updated", "id", "created"
+        "samples",
+        "id, run, idx, attempt, state, operation, parent, error, detail, created, updated, topic",
+        "id",
+        "created",
     ),
     Turn: _upsert("turns", TURN_COLUMNS, "sample, position"),
     Score: _upsert("scores", "sample, name, version, value, passed, reason, detail, at", "sample, name, version"),
@@ -55,7 +72,7 @@ _SQL: Mapping[type, str] = {
         "candidates", "sample, model, idx, purpose, text, tokens, chosen, checks", "sample, purpose, model, idx"
     ),
     Pair: _upsert("pairs", "sample, chosen, rejected, margin, source, digest", "sample, source, digest"),
-    Review: _upsert("reviews", "sample, verdict, note, edits, created"),
+    Review: _upsert("reviews", "sample, verdict, note, edits, created, tags, batch"),
     EventRow: _upsert("events", "run, at, kind, data"),
 }
 
@@ -148,6 +165,20 @@ class Store:
     def take_controls(self, run: str) -> list[Control]:
         """What the run was told since the last call, oldest first, now marked done."""
         waiting = "SELECT id, run, verb, argument, created FROM control WHERE run = ? AND done IS NULL ORDER BY id"
+    def take_back(self, batch: str) -> Iterator[int]:
+        """Undo a bulk action: every sample stands again as it stood before it; yields how many do so far.
+
+        A sample that was reviewed since stays as it is.
+        """
+        after, done = -1, 0
+        while True:
+            with self._transaction():
+                rows = self._connection.execute(_TAKE_BACK, (batch, now(), after, _TAKEN_AT_ONCE)).fetchall()
+            if not rows:
+                return
+            after, done = max(sample for (sample,) in rows), done + len(rows)
+            yield done
+
         with faults(self.path):
             if not self._connection.execute(waiting, (run,)).fetchone():
                 return []  # polled often: nothing waiting takes no write lock
@@ -215,7 +246,9 @@ class Store:
     def _sample(self, row: Sample) -> tuple[object, ...]:
         at, detail = self._at, dumps(row.detail)
         state, error = row.state, optional(row.error)
-        return row.id, row.run, row.index, row.attempt, state, row.operation, row.parent, error, detail, at, at
+        topic = row.detail.get("topic")
+        topic = text(topic) if isinstance(topic, str) else None
+        return row.id, row.run, row.index, row.attempt, state, row.operation, row.parent, error, detail, at, at, topic
 
     def _score(self, row: Score) -> tuple[object, ...]:
         self._clock += 1
@@ -227,7 +260,8 @@ class Store:
     def _review(self, row: Review) -> tuple[object, ...]:
         # SQLite's own JSON reader ends a text at NUL; a person's edit never needs one.
         edits = {str(position): content.replace("\x00", "\ufffd") for position, content in row.edits.items()}
-        return row.sample, row.verdict, optional(row.note), dumps(edits), self._at
+        tags = text(json.dumps(row.tags, ensure_ascii=False))
+        return row.sample, row.verdict, optional(row.note), dumps(edits), self._at, tags, row.batch
 
 
 def _candidate(row: Candidate) -> tuple[object, ...]:
