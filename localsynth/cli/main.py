@@ -28,6 +28,7 @@ _COMMANDS = {
     "ui": "ui:ui",
     "export": "data:export_command",
     "import": "data:import_command",
+    "embed": "embed:embed",
     "handoff": "handoff:handoff",
     "merge": "merge:merge",
     "models": "models:models",

@@ -6,21 +6,24 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from localsynth import paths
 from localsynth.errors import StoreBusy, StoreError
 
+RUNS = "lock"  # what one run at a time holds; other work that may go on beside it has a name of its own
+
 
 @contextmanager
-def hold(store: Path, run: str, what: str = "") -> Iterator[None]:
+def hold(store: Path, run: str, what: str = "", name: str = RUNS) -> Iterator[Callable[[Mapping[str, object]], None]]:
     """Hold the store for `run`. StoreBusy names the process that holds it; a dead one holds nothing.
 
-    `what` is done with the run when it is not carried out: nobody can pause or stop that.
+    `what` is done with the run when it is not carried out: nobody can pause or stop that. What is given to the function
+    that comes back stands in `holder` from then on.
     """
-    path = _path(store)
+    path = _path(store, name)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -29,12 +32,16 @@ def hold(store: Path, run: str, what: str = "") -> Iterator[None]:
     try:
         if not _lock(descriptor):
             raise _busy(store, _read(path))
-        try:
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, json.dumps({"pid": os.getpid(), "run": "" if what else run, "what": what}).encode())
-        except OSError as error:
-            raise _unwritable(error) from None
-        yield
+        who = {"pid": os.getpid(), "run": "" if what else run, "what": what}
+
+        def tell(facts: Mapping[str, object]) -> None:
+            try:
+                os.ftruncate(descriptor, os.pwrite(descriptor, json.dumps({**who, **facts}).encode(), 0))
+            except OSError as error:
+                raise _unwritable(error) from None
+
+        tell({})
+        yield tell
     finally:
         os.close(descriptor)
 
@@ -64,9 +71,9 @@ def presence(store: Path) -> Callable[[], None]:
     return there
 
 
-def holder(store: Path) -> dict[str, object] | None:
+def holder(store: Path, name: str = RUNS) -> dict[str, object] | None:
     """{"pid", "run"} of the live process that holds the store, None when it is free."""
-    path = _path(store)
+    path = _path(store, name)
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -99,8 +106,8 @@ def _unwritable(error: OSError) -> StoreError:
     )
 
 
-def _path(store: Path) -> Path:
-    return paths.runs_dir(store) / "lock"
+def _path(store: Path, name: str) -> Path:
+    return paths.runs_dir(store) / name
 
 
 def _read(path: Path) -> dict[str, object]:
