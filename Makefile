@@ -16,7 +16,7 @@ help:
 	@echo 'make demo    set up, write 20 instruction-response pairs into $(STORE) and export them to $(PAIRS)'
 	@echo 'make test    set up, run all tests'
 	@echo 'make test-vllm  run what needs a real vLLM, in an environment of its own (VLLM_PYTHON=... names another)'
-	@echo 'make test-ray   run a packed job on a local Ray cluster and kill a worker of it (RAY_PYTHON=... names another)'
+	@echo 'make test-ray   run backends and a packed job on a local Ray cluster, and kill a worker of it (RAY_PYTHON=... names another)'
 	@echo 'make check   set up, lint, types, import contracts, all tests'
 	@echo 'make clean   remove $(VENV) and what the tools cached'
 
@@ -32,7 +32,7 @@ test-vllm: $(PY)
 	@$(VLLM_PYTHON) scripts/vllm_tests.py $(dir $(VLLM_PYTHON))../starter
 
 test-ray: setup-dev $(RAY_PYTHON)
-	@$(RAY_PYTHON) -m pytest -q -p no:cacheprovider --durations 5 tests/handoff/test_cluster_ray.py
+	@$(RAY_PYTHON) -m pytest -q -p no:cacheprovider --durations 5 tests/backends/test_ray.py tests/handoff/test_cluster_ray.py
 
 # Beside $(VENV), whose packages it sees: Ray is large, and only this needs it.
 $(RAY_PYTHON):
