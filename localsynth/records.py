@@ -39,6 +39,9 @@ class Request:
 
     `seed` is 0 to 2**32-1. Generation ends at a token in `stop_ids`, or before the first text in `stop`; neither the
     token nor the text is part of the completion.
+
+    `opening`: the prompt that the conversation began with, where this model wrote what follows it; `continued`: another
+    request will take this one's text up. A backend may then keep what it computed; a row is the same whether it did.
     """
 
     prompt: str
@@ -47,6 +50,8 @@ class Request:
     stop_ids: tuple[int, ...] = ()
     stop: tuple[str, ...] = ()
     logprobs: bool = False
+    opening: str = ""
+    continued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,17 @@ class Score:
     passed: bool | None
     reason: str = ""
     detail: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What a rule itself had said where a threshold overruled it: the score as it was."""
+
+    sample: int
+    name: str
+    version: int
+    passed: bool | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ _TABLES: Mapping[str, str] = {
     "turns": "sample, position, role, content, raw, rules, thinking, model, sampling, finish_reason, seed, "
     "prompt_tokens, completion_tokens, logprob, duration",
     "scores": "sample, name, version, value, passed, reason, detail, at",
+    "rulings": "sample, name, version, passed, reason",
     "instruction_keys": "sample, key",
     "embeddings": "sample, field, encoder, content_hash, vector",
     "neighbours": "sample, neighbour, encoder, similarity",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlite3
 
-VERSION = 3  # PRAGMA user_version after the last function below: read without loading sqlite_utils
+VERSION = 4  # PRAGMA user_version after the last function below: read without loading sqlite_utils
 APPLICATION_ID = 0x6C73796E  # "lsyn": tells a store from another program's database
 
 _TABLES = """
@@ -143,6 +143,19 @@ CREATE INDEX turns_model ON turns (sample >> 36, model, sample) WHERE model IS N
 CREATE INDEX samples_topic ON samples (id >> 36, topic) WHERE topic IS NOT NULL;
 """
 
+# What bounds were put on scores and taken back, what is not judged by them yet, and what the rules themselves had said.
+_THRESHOLDS = """
+CREATE TABLE thresholds (
+  id INTEGER PRIMARY KEY, batch INTEGER NOT NULL, score TEXT NOT NULL, low REAL, high REAL, source TEXT NOT NULL,
+  undoes INTEGER, created TEXT NOT NULL
+) STRICT;
+CREATE TABLE thresholds_waiting (score TEXT PRIMARY KEY, after INTEGER NOT NULL) STRICT;
+CREATE TABLE rulings (
+  sample INTEGER NOT NULL REFERENCES samples(id), name TEXT NOT NULL, version INTEGER NOT NULL, passed INTEGER,
+  reason TEXT NOT NULL, PRIMARY KEY (sample, name, version)
+) STRICT, WITHOUT ROWID;
+"""
+
 
 def migrate(connection: sqlite3.Connection) -> None:
     """Bring a database of an earlier version up to VERSION, inside the caller's transaction."""
@@ -169,6 +182,12 @@ def migrate(connection: sqlite3.Connection) -> None:
         for statement in _statements(_REVIEWING):
             db.conn.execute(statement)
         db.conn.execute("PRAGMA user_version = 3")
+
+    @migrations()
+    def m004_thresholds(db: Any) -> None:
+        for statement in _statements(_THRESHOLDS):
+            db.conn.execute(statement)
+        db.conn.execute("PRAGMA user_version = 4")
 
     migrations.apply(Database(connection, recursive_triggers=False))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -12,8 +12,20 @@ from localsynth.errors import NotFound
 from localsynth.records import SampleState
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.encode import unsigned
-from localsynth.store.rows import Control, EventRow, ExportRow, Progress, RunRow, SampleRow, ShardRow, Unfinished
+from localsynth.store.ranking import RankingQueries
+from localsynth.store.rows import (
+    Control,
+    EventRow,
+    ExportRow,
+    Progress,
+    RunRow,
+    SampleRow,
+    ShardRow,
+    ThresholdRow,
+    Unfinished,
+)
 from localsynth.store.selecting import SelectionQueries
+from localsynth.store.vectors import VectorQueries
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,7 +38,7 @@ _EVERY = range(1 << 32)
 _INDEX_LIMIT = 1 << 32  # a number below it is an index, one above it a whole sample id
 
 
-class Reader(SelectionQueries):
+class Reader(SelectionQueries, VectorQueries, RankingQueries):
     """Reads a store while others write it; cannot write. A Reader belongs to one thread."""
 
     @classmethod
@@ -125,10 +137,19 @@ class Reader(SelectionQueries):
         )
         return tuple(self.rows([row[0] for row in self._all(sql, (run, state))]))
 
-    def events(self, run: str, after: int = 0, limit: int = 1000) -> list[EventRow]:
-        """What a run said since the event with id `after`, oldest first."""
-        sql = "SELECT kind, data, at, id FROM events WHERE run = ? AND id > ? ORDER BY id LIMIT ?"
-        rows = self._all(sql, (run, after, limit))
+    def events(self, run: str, after: int = 0, limit: int = 1000, kind: str | None = None) -> list[EventRow]:
+        """What a run said since the event with id `after`, oldest first; only events of `kind` where one is given."""
+        only = "" if kind is None else " AND kind = :kind"
+        sql = f"SELECT kind, data, at, id FROM events WHERE run = :run AND id > :after{only} ORDER BY id LIMIT :limit"
+        return self._events(run, sql, {"run": run, "after": after, "limit": limit, "kind": kind})
+
+    def last_events(self, run: str, limit: int, but: str = "") -> list[EventRow]:
+        """The last things that a run said, oldest first, without events of the kind `but`."""
+        sql = "SELECT kind, data, at, id FROM events WHERE run = :run AND kind <> :but ORDER BY id DESC LIMIT :limit"
+        return self._events(run, sql, {"run": run, "but": but, "limit": limit})[::-1]
+
+    def _events(self, run: str, sql: str, values: Mapping[str, object]) -> list[EventRow]:
+        rows = self._all(sql, values)
         return [EventRow(run, kind, json.loads(data), at, number) for kind, data, at, number in rows]
 
     def progress(self, run: str) -> Progress | None:
@@ -145,6 +166,21 @@ class Reader(SelectionQueries):
         """Every noted export, oldest first."""
         rows = self._all("SELECT id, path, format, query, count, sha256, created FROM exports ORDER BY id")
         return [ExportRow(*[*row[:3], json.loads(row[3]), *row[4:]]) for row in rows]
+
+    def thresholds(self) -> list[ThresholdRow]:
+        """Every threshold that was set or taken back, oldest first; `thresholds.in_force` says which count."""
+        from localsynth.store.thresholds import history
+
+        with faults(self.path):
+            return history(self._connection)
+
+    def thresholds_waiting(self) -> list[str]:
+        """The scores whose rows are not all judged by their thresholds: judging them was cut off."""
+        return [row[0] for row in self._all("SELECT score FROM thresholds_waiting ORDER BY score")]
+
+    def last_review(self) -> int:
+        """The id of the latest review, 0 before there is one: it tells whether another was given."""
+        return int(self._all("SELECT coalesce(max(id), 0) FROM reviews")[0][0])
 
     def instruction_keys(self) -> Iterator[tuple[int, int]]:
         """(sample, key) of every admitted instruction that did not fail later; keys are 0 to 2**64-1."""

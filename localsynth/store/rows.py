@@ -139,6 +139,23 @@ class ReviewRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ThresholdRow:
+    """One bound that was put on a score, or taken back: then `undoes` is the batch that no longer counts.
+
+    What was set together is one `batch`. Both bounds None: from here on the score has no threshold.
+    """
+
+    id: int
+    batch: int
+    score: str
+    low: float | None
+    high: float | None
+    source: str
+    undoes: int | None
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn as it is exported."""
 

@@ -19,6 +19,7 @@ from localsynth.records import (
     Neighbour,
     Pair,
     Review,
+    Ruling,
     Sample,
     Score,
     Turn,
@@ -27,9 +28,9 @@ from localsynth.records import (
 from localsynth.store import fts
 from localsynth.store.connect import faults, open_writer, transaction
 from localsynth.store.encode import TURN_COLUMNS, digest, dumps, now, optional, signed, text, write_turn
-from localsynth.store.rows import Control, EventRow, InstructionKey, RunRow, Verb
+from localsynth.store.rows import Control, EventRow, InstructionKey, RunRow, ThresholdRow, Verb
 
-Row = Sample | Turn | Score | Embedding | Neighbour | Candidate | Pair | Review | InstructionKey | EventRow
+Row = Sample | Turn | Score | Ruling | Embedding | Neighbour | Candidate | Pair | Review | InstructionKey | EventRow
 # The samples of a bulk action that nobody reviewed since, each with its review before it; put back as it was.
 _TAKE_BACK = """
 INSERT INTO reviews (sample, verdict, note, edits, created, tags, batch)
@@ -65,6 +66,7 @@ _SQL: Mapping[type, str] = {
     ),
     Turn: _upsert("turns", TURN_COLUMNS, "sample, position"),
     Score: _upsert("scores", "sample, name, version, value, passed, reason, detail, at", "sample, name, version"),
+    Ruling: _upsert("rulings", "sample, name, version, passed, reason", "sample, name, version"),
     InstructionKey: _upsert("instruction_keys", "sample, key", "sample"),
     Embedding: _upsert("embeddings", "sample, field, encoder, content_hash, vector", "sample, field, encoder"),
     Neighbour: _upsert("neighbours", "sample, neighbour, encoder, similarity", "sample, neighbour, encoder"),
@@ -90,6 +92,7 @@ class Store:
             Sample: self._sample,
             Turn: write_turn,
             Score: self._score,
+            Ruling: _ruling,
             InstructionKey: lambda row: (row.sample, signed(row.key)),
             Embedding: lambda row: (row.sample, row.field, row.encoder, row.content_hash, row.vector),
             Neighbour: lambda row: (row.sample, row.neighbour, row.encoder, float(row.similarity)),
@@ -149,6 +152,20 @@ class Store:
                 if kind in tables:
                     self._connection.executemany(sql, tables[kind])
 
+    def take_back(self, batch: str) -> Iterator[int]:
+        """Undo a bulk action: every sample stands again as it stood before it; yields how many do so far.
+
+        A sample that was reviewed since stays as it is.
+        """
+        after, done = -1, 0
+        while True:
+            with self._transaction():
+                rows = self._connection.execute(_TAKE_BACK, (batch, now(), after, _TAKEN_AT_ONCE)).fetchall()
+            if not rows:
+                return
+            after, done = max(sample for (sample,) in rows), done + len(rows)
+            yield done
+
     def set_progress(self, run: str, data: Mapping[str, object]) -> None:
         """Overwrite the progress row of a run."""
         with self._transaction():
@@ -165,20 +182,6 @@ class Store:
     def take_controls(self, run: str) -> list[Control]:
         """What the run was told since the last call, oldest first, now marked done."""
         waiting = "SELECT id, run, verb, argument, created FROM control WHERE run = ? AND done IS NULL ORDER BY id"
-    def take_back(self, batch: str) -> Iterator[int]:
-        """Undo a bulk action: every sample stands again as it stood before it; yields how many do so far.
-
-        A sample that was reviewed since stays as it is.
-        """
-        after, done = -1, 0
-        while True:
-            with self._transaction():
-                rows = self._connection.execute(_TAKE_BACK, (batch, now(), after, _TAKEN_AT_ONCE)).fetchall()
-            if not rows:
-                return
-            after, done = max(sample for (sample,) in rows), done + len(rows)
-            yield done
-
         with faults(self.path):
             if not self._connection.execute(waiting, (run,)).fetchone():
                 return []  # polled often: nothing waiting takes no write lock
@@ -187,6 +190,13 @@ class Store:
             taken = [Control(*[*row, at]) for row in self._connection.execute(waiting, (run,))]
             self._connection.execute("UPDATE control SET done = ? WHERE run = ? AND done IS NULL", (at, run))
         return taken
+
+    def thresholds(self) -> list[ThresholdRow]:
+        """As `Reader.thresholds`, for a run that goes by them."""
+        from localsynth.store.thresholds import history
+
+        with faults(self.path):
+            return history(self._connection)
 
     def add_export(
         self, *, path: str, export_format: str, query: Mapping[str, object], count: int, sha256: str
@@ -262,6 +272,10 @@ class Store:
         edits = {str(position): content.replace("\x00", "\ufffd") for position, content in row.edits.items()}
         tags = text(json.dumps(row.tags, ensure_ascii=False))
         return row.sample, row.verdict, optional(row.note), dumps(edits), self._at, tags, row.batch
+
+
+def _ruling(row: Ruling) -> tuple[object, ...]:
+    return row.sample, row.name, row.version, None if row.passed is None else int(row.passed), text(row.reason)
 
 
 def _candidate(row: Candidate) -> tuple[object, ...]:

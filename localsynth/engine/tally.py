@@ -1,0 +1,248 @@
+"""How many rows thresholds would keep: counts, histograms and rows near a bound, from arrays that are read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from localsynth.config.thresholds import Threshold
+from localsynth.store.queries import Reader
+from localsynth.store.rows import RunRow, ThresholdRow
+from localsynth.store.scored import Flags, Places, ScoreReader, Standing, Values
+from localsynth.store.thresholds import active
+
+_LIVE = frozenset({"running", "paused"})
+_TAIL = 0.005  # of the values on either side: the histogram's outermost bins hold them together
+_NOTHING = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True)
+class RunScores:
+    """The arrays of one run. `values`: by measure; those that are not read yet are absent."""
+
+    row: RunRow
+    standing: Standing
+    spans: Mapping[str, tuple[float, float]]
+    values: Mapping[str, Values] = field(default_factory=dict)
+
+    @cached_property
+    def faults(self) -> NDArray[np.int16]:
+        """How many measures and rules reject each row, as it is stored."""
+        count = np.zeros(len(self.standing.ids), np.int16)
+        for failing in self.standing.failing.values():
+            count[failing.stored] += 1
+        return count
+
+    def failing(self, name: str, bounds: Threshold | None) -> Places:
+        """The rows that a measure or rule would reject: with these bounds, by its own word (open), as stored (None)."""
+        known = self.standing.failing.get(name)
+        if bounds is None or bounds.open or name not in self.values:
+            if known is None:
+                return _NOTHING
+            return known.ruled if bounds is not None and bounds.open else known.stored
+        values = self.values[name]
+        passes = values.within(bounds)
+        outside = np.concatenate([values.rows[: passes.start], values.rows[passes.stop :]])
+        if known is None or not len(known.stored):
+            return outside
+        judged = np.zeros(len(self.standing.ids), np.bool_)
+        judged[values.rows] = True
+        return np.concatenate([outside, known.stored[~judged[known.stored]]])
+
+    def kept(self, drafts: Mapping[str, Threshold]) -> Flags:
+        """Which rows would be kept, one flag for each of `standing.ids`."""
+        count = self.faults
+        if drafts:
+            count = count.copy()
+            for name, bounds in drafts.items():
+                count[self.failing(name, None)] -= 1
+                count[self.failing(name, bounds)] += 1
+        standing = self.standing
+        keeps: Flags = standing.done & (standing.accepted | (~standing.rejected & (count == 0)))
+        return keeps
+
+    @cached_property
+    def strays(self) -> int:
+        """Rows that are not judged by the thresholds in force."""
+        odd = np.zeros(len(self.standing.ids), np.bool_)
+        for name, bounds in self.standing.force.items():
+            odd[np.setxor1d(self.failing(name, None), self.failing(name, bounds))] = True
+        return int(odd.sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Rows that are done, how many of them would be kept, and by measure or rule how many it would reject."""
+
+    done: int
+    kept: int
+    rejected: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A row near a bound."""
+
+    sample: int
+    value: float
+    passes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """What a histogram shows: from `low` to `high`, in steps of `step` for a bound that is moved."""
+
+    low: float
+    high: float
+    step: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """All runs of a store at one moment. `waiting`: scores that are not wholly judged by their thresholds."""
+
+    runs: tuple[RunScores, ...] = ()
+    history: tuple[ThresholdRow, ...] = ()
+    waiting: tuple[str, ...] = ()
+    mark: tuple[object, ...] = ()
+
+    @cached_property
+    def measures(self) -> tuple[str, ...]:
+        """What a threshold can be put on: values that differ."""
+        spans: dict[str, tuple[float, float]] = {}
+        for run in self.runs:
+            for name, (low, high) in run.spans.items():
+                before = spans.get(name, (low, high))
+                spans[name] = min(low, before[0]), max(high, before[1])
+        return tuple(sorted((name for name, (low, high) in spans.items() if low < high), key=_order))
+
+    @cached_property
+    def rules(self) -> tuple[str, ...]:
+        """What rejects rows without a value that could be bounded."""
+        names = {name for run in self.runs for name, failing in run.standing.failing.items() if len(failing.stored)}
+        return tuple(sorted(names - set(self.measures), key=_order))
+
+    def in_force(self, name: str) -> Threshold:
+        """The threshold that was set last, else that of the newest plan; open where there is none."""
+        for row in reversed(active(self.history)):
+            if row.score == name:
+                return Threshold(row.low, row.high)
+        return next((run.standing.force[name] for run in self.runs[::-1] if name in run.standing.force), Threshold())
+
+    def ready(self, name: str) -> bool:
+        """Whether all values of a measure are read."""
+        return all(name in run.values for run in self.runs if name in run.spans)
+
+    def values(self, name: str) -> Iterator[Values]:
+        """A measure's values, run by run."""
+        return (run.values[name] for run in self.runs if name in run.values and len(run.values[name].value))
+
+    def tally(self, drafts: Mapping[str, Threshold]) -> Tally:
+        """What would be kept with these thresholds in the place of those in force."""
+        rejected = {
+            name: sum(len(run.failing(name, drafts.get(name))) for run in self.runs)
+            for name in (*self.measures, *self.rules)
+        }
+        done = sum(int(run.standing.done.sum()) for run in self.runs)
+        return Tally(done, sum(int(run.kept(drafts).sum()) for run in self.runs), rejected)
+
+    @cached_property
+    def strays(self) -> int:
+        """Rows that are not judged by the thresholds in force: merged, or written by a run that knew less."""
+        return sum(run.strays for run in self.runs)
+
+    def fresh(self, drafts: Mapping[str, Threshold]) -> NDArray[np.int64]:
+        """The samples that would be kept and are not kept now."""
+        found = [run.standing.ids[run.kept(drafts) & ~run.kept({})] for run in self.runs]
+        return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+    def axis(self, name: str, *, whole: bool = False) -> Axis:
+        """The span of the values; without the thinnest ends unless `whole`."""
+        tail = 0.0 if whole else _TAIL
+        ends = [np.quantile(each.value, (tail, 1 - tail), method="nearest") for each in self.values(name)]
+        low, high = min(float(end[0]) for end in ends), max(float(end[1]) for end in ends)
+        if low == high:
+            return self.axis(name, whole=True)
+        looked = [each.value[:: max(1, len(each.value) // 1000)] for each in self.values(name)]
+        integral = all(bool((some == np.floor(some)).all()) for some in looked)
+        return Axis(low, high, _step((high - low) / 100, integral=integral))
+
+    def histogram(self, name: str, edges: NDArray[np.float64]) -> NDArray[np.int64]:
+        """How many values lie between each edge and the next; the outermost bins hold all that is beyond them."""
+        counts = np.zeros(len(edges) - 1, np.int64)
+        for each in self.values(name):
+            at = np.searchsorted(each.value, edges)
+            at[0], at[-1] = 0, len(each.value)
+            counts += np.diff(at)
+        return counts
+
+    def examples(self, name: str, bounds: Threshold, *, low: bool, most: int = 3) -> list[Example]:
+        """Rows just below and just above one of the bounds, in the order of their values."""
+        bound = bounds.low if low else bounds.high
+        if bound is None:
+            return []
+        before: list[Example] = []
+        after: list[Example] = []
+        for run in self.runs:
+            values = run.values.get(name)
+            if values is None:
+                continue
+            at = int(np.searchsorted(values.value, bound, "left" if low else "right"))
+            for found, place in ((before, slice(max(0, at - most), at)), (after, slice(at, at + most))):
+                samples, numbers = run.standing.ids[values.rows[place]].tolist(), values.value[place].tolist()
+                found += [Example(s, v, bounds.passes(v)) for s, v in zip(samples, numbers, strict=True)]
+        key = lambda each: (each.value, each.sample)  # noqa: E731
+        return sorted(before, key=key)[-most:] + sorted(after, key=key)[:most]
+
+
+def read_table(path: Path, before: Table | None = None, told: Callable[[Table, int, int], bool] | None = None) -> Table:
+    """Read all runs; what cannot have changed since `before` is taken from it.
+
+    `told` gets what is read so far, the steps done and all steps, and says whether to stop.
+    """
+    with Reader.open(path) as reader:
+        runs, history, waiting = reader.runs(), tuple(reader.thresholds()), tuple(reader.thresholds_waiting())
+        mark = (history, waiting, reader.last_review(), *((run.id, run.state, run.heartbeat) for run in runs))
+    if before is not None and before.mark == mark:
+        return before
+    known = {run.row.id: run for run in before.runs} if before is not None else {}
+    table = Table((), history, waiting, mark)
+    with ScoreReader(path) as scores:
+        found = [_begin(scores, row, known.get(row.id)) for row in runs]
+        table = replace(table, runs=tuple(found))
+        missing = [(at, name) for at, run in enumerate(found) for name in run.spans if name not in run.values]
+        for step, (at, name) in enumerate(sorted(missing, key=lambda each: _order(each[1]))):
+            if told is not None and told(table, step, len(missing)):
+                return replace(table, mark=())
+            run = found[at]
+            values = scores.values(run.row, name, run.standing.ids)
+            found[at] = replace(run, values={**run.values, name: values})
+            table = replace(table, runs=tuple(found))
+    return table
+
+
+def _begin(scores: ScoreReader, row: RunRow, known: RunScores | None) -> RunScores:
+    """A run without its values, unless those that are known still hold."""
+    standing = scores.standing(row)
+    same = known is not None and np.array_equal(known.standing.ids, standing.ids)
+    if known is not None and same and row.state not in _LIVE and known.row.state == row.state:
+        return RunScores(row, standing, known.spans, known.values)
+    return RunScores(row, standing, scores.spans(row))
+
+
+def _order(name: str) -> tuple[int, str]:
+    """Instructions first, then answers, then what has no part."""
+    part = name.partition(".")[0] if "." in name else "~"
+    return {"instruction": 0, "answer": 1}.get(part, 3 if part == "~" else 2), name
+
+
+def _step(width: float, *, integral: bool) -> float:
+    """The nearest of 1, 2 and 5 times a power of ten."""
+    power = 10.0 ** np.floor(np.log10(width)) if width > 0 else 1.0
+    step = float(power * min((1, 2, 5, 10), key=lambda each: abs(each - width / power)))
+    return max(1.0, step) if integral else step
