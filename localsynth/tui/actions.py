@@ -19,7 +19,7 @@ Part = Literal["focus", "screen", "app"]
 class Action:
     """One action of `node`. `keys`: as they are shown, without those that a nearer part has taken.
 
-    `usable`: it does something now.
+    `shown`: it is important enough for the footer. `usable`: it does something now.
     """
 
     id: str
@@ -29,6 +29,7 @@ class Action:
     action: str
     node: DOMNode
     part: Part
+    shown: bool
     usable: bool
 
 
@@ -76,4 +77,4 @@ def _action(app: App[object], node: DOMNode, binding: Binding, free: list[Bindin
     what = binding.tooltip or binding.description
     usable = node.check_action(name, parameters) is True
     assert binding.id is not None
-    return Action(binding.id, binding.description or what, what, keys, binding.action, node, part, usable)
+    return Action(binding.id, binding.description or what, what, keys, binding.action, node, part, binding.show, usable)

@@ -85,7 +85,12 @@ class ControlScreen(AskingScreen):
             self.ui.say(f"Run {view.row.number} {what}.")
             self.look()
 
-        self.ask("control", partial(launch.tell, self.ui.store, view.row.id, verb), then)
+        self.ask(
+            "control",
+            partial(launch.tell, self.ui.store, view.row.id, verb),
+            then,
+            writes=f"the word to run {view.row.number} ({verb})",
+        )
 
     def _start(self, run: str, what: str) -> None:
         def then(_: None) -> None:
@@ -93,7 +98,7 @@ class ControlScreen(AskingScreen):
             self.ui.say(what)
             self.look()
 
-        self.ask("control", partial(self.ui.launcher.start, run), then)
+        self.ask("control", partial(self.ui.launcher.start, run), then, writes="the start of the run")
 
     def _create(self, target: int | None) -> None:
         if target is None:
@@ -103,4 +108,4 @@ class ControlScreen(AskingScreen):
         def then(run: str) -> None:
             self._start(run, f"A new run writes {target} pairs. enter watches it, r reviews them.")
 
-        self.ask("control", partial(self.ui.launcher.create, plan), then)
+        self.ask("control", partial(self.ui.launcher.create, plan), then, writes="the new run")

@@ -18,7 +18,7 @@ class ActionProvider(Provider):
 
     async def discover(self) -> Hits:
         for name, what, command in self._commands():
-            yield DiscoveryHit(name, command, help=what)
+            yield DiscoveryHit(name, command, text=name, help=what)
 
     async def search(self, query: str) -> Hits:
         matcher = self.matcher(query)
@@ -31,7 +31,7 @@ class ActionProvider(Provider):
     def _commands(self) -> list[tuple[str, str, IgnoreReturnCallbackType]]:
         found: list[tuple[str, str, IgnoreReturnCallbackType]] = [
             (_named(each), each.what, partial(self.app.run_action, each.action, each.node))
-            for each in actions(self.screen)
+            for each in sorted(actions(self.screen), key=lambda each: not each.shown)
             if each.usable and each.id not in _HIDDEN
         ]
         found.append(("Theme", "Choose the colours; the choice is kept", self.app.action_change_theme))

@@ -18,13 +18,12 @@ from localsynth.tui.writes import Writes
 class StoreApp(App[None]):
     """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone.
 
-    `label`: how the store is named on the screen. `writes`: what is being written.
+    `writes`: what is being written.
     """
 
-    def __init__(self, store: Path, label: str = "") -> None:
+    def __init__(self, store: Path) -> None:
         super().__init__()
         self.store = store
-        self.label = label or store.name
         self.launcher = Launcher(store)
         self.run_id: str | None = None
         self.farewell: list[str] = []

@@ -7,33 +7,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from textual.binding import Binding
-from textual.widgets import Input, Static
+from textual.widgets import Static
 from tui_stage import fill, press, settle, shown
 
 from localsynth.cli.ui import ui
 from localsynth.engine.lock import hold
 from localsynth.store import Store
 from localsynth.tui.app import LocalsynthApp
-from localsynth.tui.controls import ControlScreen
-from localsynth.tui.screens.confirm import Confirm
-from localsynth.tui.screens.help import Help
-from localsynth.tui.screens.monitor import MonitorScreen
-from localsynth.tui.screens.new_run import NewRun
-from localsynth.tui.screens.review import ReviewScreen
-from localsynth.tui.screens.runs import RunsScreen, RunTable
-from localsynth.tui.widgets.pane import ConversationPane
-from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.wording import duration, moment, progress_bar, span
-
-KEYED = (LocalsynthApp, ControlScreen, RunsScreen, RunTable, MonitorScreen, ReviewScreen, SampleList, ConversationPane)
-
-
-def test_every_key_has_an_id_of_its_own() -> None:
-    bindings = [binding for kind in (*KEYED, Confirm, Help, NewRun) for binding in kind.BINDINGS]
-    assert all(isinstance(binding, Binding) and binding.id for binding in bindings)
-    ids = [binding.id for binding in bindings]
-    assert len(ids) == len(set(ids))
 
 
 async def test_keys_switch_screens(path: Path, run: str) -> None:
@@ -75,15 +56,6 @@ async def test_every_key_of_a_screen_fits_into_the_footer(path: Path, run: str) 
             await press(pilot, key)
             assert "q Quit" in shown(app).splitlines()[-1]
             assert "^p palette" in shown(app).splitlines()[-1]
-
-
-async def test_the_palette_opens(path: Path, run: str) -> None:
-    app = LocalsynthApp(path)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await settle(pilot)
-        await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert isinstance(app.focused, Input)
 
 
 @pytest.mark.parametrize("screen", ["1", "3", "4"])

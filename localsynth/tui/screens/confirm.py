@@ -15,10 +15,11 @@ class Confirm(ModalScreen[bool]):
     """True when the answer is yes. The focus is on the answer that changes nothing."""
 
     CSS_PATH = "modal.tcss"
+    HELP = "The focus is on the answer that changes nothing; enter gives the answer in focus."
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes", id="confirm.yes"),
-        Binding("n,escape", "answer(False)", "No", id="confirm.no"),
-        Binding("left,right", "app.focus_next", show=False, id="confirm.other"),
+        Binding("y", "answer(True)", "Yes", id="confirm.yes", tooltip="Do it"),
+        Binding("n,escape", "answer(False)", "No", id="confirm.no", tooltip="Change nothing"),
+        Binding("left,right", "app.focus_next", "Other", show=False, id="confirm.other", tooltip="The other answer"),
     ]
 
     def __init__(self, question: str, yes: str) -> None:
