@@ -101,7 +101,7 @@ class _Source:
 
     def __init__(self, reader: Reader, decided: NDArray[np.int64]) -> None:
         self._reader = reader
-        self._names = reader.score_names(decided)
+        self._names = reader.judged_by(decided)
         self._encoder = reader.encoder_of(decided)
         vectors = reader.vectors_of(self._encoder, decided.tolist())[1] if self._encoder else None
         self._width = 0 if vectors is None else vectors.shape[1]

@@ -74,7 +74,7 @@ class RankingQueries(SampleQueries):
             found += ids
         return np.array(sorted(found), dtype=np.int64)
 
-    def score_names(self, samples: NDArray[np.int64]) -> list[str]:
+    def judged_by(self, samples: NDArray[np.int64]) -> list[str]:
         """The scores that these rows have, a ranking's own left out."""
         sql = f"SELECT DISTINCT name FROM scores WHERE sample IN ({_SOME}) AND name <> ? ORDER BY name"
         return [name for (name,) in self._all(sql, (_listed(samples), ORDER))]
