@@ -91,10 +91,8 @@ class Where:
             self.add(f"s.id IN ({ids})", *values)
 
     def and_(self, clause: str, *values: object) -> Where:
-        """A copy with one more condition."""
-        more = Where(self.rare, [*self.clauses], [*self.values])
-        more.add(clause, *values)
-        return more
+        """A copy with one more condition, which is tested before the others."""
+        return Where(self.rare, [clause, *self.clauses], [*values, *self.values])
 
     @property
     def sql(self) -> str:
@@ -102,8 +100,8 @@ class Where:
         return " AND ".join(self.clauses)
 
 
-def where(query: Query, rare: Callable[[str, tuple[object, ...]], bool]) -> Where:
-    """The conditions of a query."""
+def where(query: Query, rare: Callable[[str, tuple[object, ...]], bool], *, whole: bool = False) -> Where:
+    """The conditions of a query. `whole`: every sample of it is wanted, not one page."""
     found, bounds = Where(rare), sample_range(query.run)
     found.add("s.id BETWEEN ? AND ?", *bounds)
     _standing(query, found, bounds)
@@ -120,7 +118,7 @@ def where(query: Query, rare: Callable[[str, tuple[object, ...]], bool]) -> Wher
     if query.chosen is not None:
         found.add("s.id IN (SELECT value FROM json_each(?))", json.dumps(query.chosen))
     if query.search:
-        _words(query.search, found)
+        _words(query.search, found, whole=whole)
     return found
 
 
@@ -149,11 +147,11 @@ def _standing(query: Query, found: Where, bounds: tuple[int, int]) -> None:
         found.narrow(f"{_REVIEWED} AND r.tags <> '[]'", *bounds)
 
 
-def _words(search: str, found: Where) -> None:
+def _words(search: str, found: Where, *, whole: bool) -> None:
     words = fts.match_query(search)
     if not words:
         found.add("0")
-    elif found.rare("SELECT rowid FROM search WHERE search MATCH ?", (words,)):
+    elif whole or found.rare("SELECT rowid FROM search WHERE search MATCH ?", (words,)):
         found.add(f"s.id IN ({_FOUND})", words)
     else:
         found.add(f"EXISTS ({_FOUND_HERE})", words)

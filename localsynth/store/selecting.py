@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from localsynth.store import fts
 from localsynth.store.conditions import GROUP, RARE, VALUE, Query, Where, where
@@ -12,6 +13,7 @@ from localsynth.store.listing import SampleQueries, sample_range
 
 Key = tuple[float | None, int]
 
+_FEW = 1000  # samples that are put in order where they are read
 _NEWEST = "NOT EXISTS (SELECT 1 FROM scores n WHERE n.sample = o.sample AND n.name = o.name AND n.version > o.version)"
 
 
@@ -58,6 +60,11 @@ class SelectionQueries(SampleQueries):
         wanted, down = self._where(query), query.descending != backwards
         if not query.order:
             return self._by_id(wanted, _From(limit, after, down, including))
+        if query.narrowed and (few := self._few(query, wanted)) is not None:
+            if after is not None:
+                edge, sign = _place(query, after), -1 if backwards else 1
+                few = [key for key in few if sign * _compare(_place(query, key), edge) >= (0 if including else 1)]
+            return few[::-1][:limit] if backwards else few[:limit]
         parts = [False, True] if backwards else [True, False]  # whether the samples have the ordering score
         if after is not None:
             parts = parts[parts.index(after[0] is not None) :]
@@ -80,7 +87,7 @@ class SelectionQueries(SampleQueries):
 
     def query_ids(self, query: Query) -> Iterator[int]:
         """The ids of all samples of a query, oldest first, read as they are consumed."""
-        wanted = self._where(query)
+        wanted = self._where(query, whole=True)
         sql = f"SELECT s.id FROM samples s WHERE {wanted.sql} ORDER BY s.id"
         with faults(self.path):
             for (number,) in self._connection.execute(sql, wanted.values):
@@ -90,7 +97,7 @@ class SelectionQueries(SampleQueries):
         """How many samples a query has."""
         if not query.narrowed:
             return int(self._all("SELECT count(*) FROM samples WHERE run = ?", (query.run,))[0][0])
-        wanted = self._where(query)
+        wanted = self._where(query, whole=True)
         return int(self._all(f"SELECT count(*) FROM samples s WHERE {wanted.sql}", wanted.values)[0][0])
 
     def facets(self, run: str) -> Facets:
@@ -126,6 +133,14 @@ class SelectionQueries(SampleQueries):
         (low, high) = self._all(sql, (group, name))[0]
         return float(low), float(high)
 
+    def _few(self, query: Query, wanted: Where) -> list[Key] | None:
+        """All keys of a query in its order, None where they are many: then the order's own index is the way."""
+        sql = f"SELECT {VALUE}, s.id FROM samples s WHERE {wanted.sql} LIMIT {_FEW + 1}"
+        keys = self._all(sql, (query.order, *wanted.values))
+        if len(keys) > _FEW:
+            return None
+        return sorted(keys, key=partial(_place, query))
+
     def _by_id(self, wanted: Where, start: _From) -> list[Key]:
         if start.after is not None:
             wanted = wanted.and_(f"s.id {start.sign} ?", start.after[1])
@@ -135,6 +150,11 @@ class SelectionQueries(SampleQueries):
     def _by_score(self, query: Query, wanted: Where, start: _From) -> list[Key]:
         if start.after is not None:
             wanted = wanted.and_(f"(o.value, o.sample) {start.sign} (?, ?)", *start.after)
+        for each in query.scores:
+            if each.name == query.order and each.low is not None:
+                wanted = wanted.and_("o.value >= ?", each.low)
+            if each.name == query.order and each.high is not None:
+                wanted = wanted.and_("o.value <= ?", each.high)
         # CROSS JOIN: the order of the index is the order that is wanted.
         sql = (
             "SELECT o.value, o.sample FROM scores o CROSS JOIN samples s ON s.id = o.sample "
@@ -143,11 +163,23 @@ class SelectionQueries(SampleQueries):
         )
         return list(self._all(sql, (query.group, query.order, *wanted.values, start.limit)))
 
-    def _where(self, query: Query) -> Where:
+    def _where(self, query: Query, *, whole: bool = False) -> Where:
         if query.search:
             fts.catch_up(self.path, self._connection)
-        return where(query, self._rare)
+        return where(query, self._rare, whole=whole)
 
     def _rare(self, rows: str, values: tuple[object, ...]) -> bool:
         counted = f"SELECT count(*) FROM (SELECT 1 FROM ({rows}) LIMIT {RARE + 1})"
         return int(self._all(counted, values)[0][0]) <= RARE
+
+
+def _place(query: Query, key: Key) -> tuple[float, float, int]:
+    """Where a key stands in the query's order: compares as the order goes."""
+    value, sample = key
+    if value is None:
+        return 1, 0, sample
+    return (0, -value, -sample) if query.descending else (0, value, sample)
+
+
+def _compare(one: tuple[float, float, int], other: tuple[float, float, int]) -> int:
+    return (one > other) - (one < other)

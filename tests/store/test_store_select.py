@@ -124,6 +124,7 @@ def test_pages_ids_and_count_are_those_of_the_definition(
     made: tuple[Path, list[str]], name: str, rare: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(selecting, "RARE", rare)
+    monkeypatch.setattr(selecting, "_FEW", rare)
     path, runs = made
     chosen = tuple(Sample(run, index).id for run in runs for index in (3, 40, 12))
     query = Query(runs[0], **QUERIES[name] if name != "chosen" else {"chosen": chosen})
