@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from localsynth.store.rows import RunRow, Verb
 from localsynth.store.store import Store
 
 _MARK = "--- process started "
+_PROGRESS = re.compile(r"run \d+: ")
 
 
 def create(store: Path, plan: Plan, name: str | None = None) -> str:
@@ -88,6 +90,11 @@ def alive(store: Path, run: str) -> bool:
     return who is not None and who.get("run") == run
 
 
+def at_work(store: Path) -> str:
+    """The id of the run whose process is at work on this store, "" when there is none."""
+    return str((holder(store) or {}).get("run") or "")
+
+
 def true_state(store: Path, row: RunRow) -> str:
     """The run's state, "died" where it says running and no process is there."""
     if row.state in {"running", "paused"} and not alive(store, row.id):
@@ -106,6 +113,14 @@ def log_tail(store: Path, run: str, lines: int = 3) -> list[str]:
         return []
     said = text.rpartition(_MARK)[2].splitlines()[_MARK in text :]
     return [line for line in said if line.strip()][-lines:]
+
+
+def last_words(store: Path, run: str) -> list[str]:
+    """The error that the latest process of a run printed, with its hint; else its last line if it is no progress."""
+    lines = log_tail(store, run, 6)
+    errors = [number for number, line in enumerate(lines) if line.startswith("localsynth: ")]
+    said = [line.strip().removeprefix("localsynth: ") for line in lines[errors[-1] if errors else -1 :]]
+    return [] if said and _PROGRESS.match(said[0]) else said
 
 
 def newest(store: Path, name: str | None) -> RunRow:

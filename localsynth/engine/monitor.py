@@ -12,8 +12,9 @@ from localsynth.engine.awake import Vigil
 from localsynth.engine.context import LiveText
 from localsynth.engine.fitness import too_low
 from localsynth.engine.pacing import Pacer
+from localsynth.engine.saturation import saturation
 from localsynth.engine.scheduler import Scheduler
-from localsynth.engine.stats import SATURATED, Stats
+from localsynth.engine.stats import Stats
 from localsynth.events import Continued, Draining, Event, Paused, Progress, Slept
 from localsynth.store.encode import now
 from localsynth.store.journal import Journal
@@ -162,10 +163,7 @@ class Monitor:
             return self.vigil.note
         if self.stats.retrying:
             return self.stats.retrying
-        share = self.stats.duplicate_rate
-        if share is not None and share >= SATURATED:
-            return f"{share:.0%} of the last questions were duplicates: more topics or a higher temperature would help"
-        return ""
+        return saturation(self.stats.duplicate_rate, self.plan)
 
     def _exchange(self, progress: Mapping[str, object], store: Store) -> list[Control]:
         self.there()

@@ -6,13 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from localsynth.config import plan_from
 from localsynth.engine import launch
-from localsynth.events import Progress
-from localsynth.store import Counts, EventRow, Reader, RunRow
+from localsynth.engine.pacing import pace_from
+from localsynth.engine.saturation import saturation
+from localsynth.errors import PlanError, StoreError
+from localsynth.events import Pace, Progress
+from localsynth.store import Counts, EventRow, Reader, RunRow, SampleRow
+from localsynth.tui.history import History, added
 
 LIVE = frozenset({"starting", "running", "paused", "draining"})
 _TAIL = 50  # events kept for the screen
+_PAIRS = 8
+_SILENT = "It left no word: it was killed, the memory ran out, or the machine went off."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,46 +49,115 @@ class RunView:
         return progress.tokens / progress.elapsed if progress.elapsed > 0 else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """One run with all that is shown of it. `events`: the last ones, oldest first; `pairs`: kept last, newest first.
+
+    `advice`: what to do where most of what is asked was asked before, "" otherwise.
+    """
+
+    view: RunView
+    history: History
+    events: tuple[EventRow, ...]
+    pairs: tuple[SampleRow, ...]
+    advice: str = ""
+
+
 @dataclass(slots=True)
 class Watcher:
-    """Reads runs again and again; one thread at a time. Counts of runs that stand still are made only once."""
+    """Reads runs again and again; one thread at a time. What cannot change any more is read only once.
+
+    A store that was there and is gone raises StoreError; one that is not there yet has no runs.
+    """
 
     store: Path
+    _seen: bool = False
+    _still: dict[str, tuple[RunRow, RunView]] = field(default_factory=dict)
     _counted: dict[tuple[str, str, str | None], Counts] = field(default_factory=dict)
-    _events: list[EventRow] = field(default_factory=list)
+    _run: str = ""
+    _paces: dict[object, list[Pace]] = field(default_factory=dict)
+    _last_pace: int = 0
+    _history: History = field(default_factory=History)
+    _pairs: tuple[object, tuple[SampleRow, ...]] = (None, ())
 
     def runs(self, starting: Mapping[str, str]) -> list[RunView]:
         """All runs, the newest first; none where there is no store yet.
 
         `starting`: runs whose process is there, with the time at which it was started.
         """
-        if not self.store.exists():
+        if not self._there():
             return []
+        at_work = launch.at_work(self.store)
         with Reader.open(self.store) as reader:
-            return [self._view(reader, row, starting) for row in reversed(reader.runs())]
+            return [self._known(reader, row, at_work, starting) for row in reversed(reader.runs())]
 
     def run(self, name: str | None, starting: Mapping[str, str]) -> RunView | None:
         """One run, the newest without a name; None where there is none yet. NotFound for a wrong name."""
-        if not self.store.exists():
+        watched = self.watch(name, starting)
+        return watched.view if watched else None
+
+    def watch(self, name: str | None, starting: Mapping[str, str]) -> Watched | None:
+        """The same with its history, its last events and its last pairs."""
+        if not self._there():
             return None
+        at_work = launch.at_work(self.store)
         with Reader.open(self.store) as reader:
             if name is None and not reader.runs():
                 return None
-            return self._view(reader, reader.run(name), starting)
+            view = self._view(reader, reader.run(name), at_work, starting)
+            run = view.row.id
+            history = self._read_history(reader, run).until(view.progress.pace)
+            events = tuple(reader.last_events(run, _TAIL, but="Pace"))
+            return Watched(view, history, events, self._read_pairs(reader, view), _advice(view))
 
-    def events(self, run: str) -> list[EventRow]:
-        """The last events of a run, oldest first."""
-        if self._events and self._events[0].run != run:
-            self._events = []
-        with Reader.open(self.store) as reader:
-            while fresh := reader.events(run, after=self._events[-1].id if self._events else 0):
-                self._events = (self._events + fresh)[-_TAIL:]
-        return list(self._events)
+    def _there(self) -> bool:
+        if self.store.exists():
+            self._seen = True
+        elif self._seen:
+            raise StoreError(
+                f"{self.store} is gone: it was deleted, moved or renamed",
+                "put it back and this goes on, or leave with q and name another: `localsynth ui --store FILE`",
+            )
+        return self._seen
 
-    def _view(self, reader: Reader, row: RunRow, starting: Mapping[str, str]) -> RunView:
+    def _known(self, reader: Reader, row: RunRow, at_work: str, starting: Mapping[str, str]) -> RunView:
+        """The view of a run that is over stays as it is for as long as its row does."""
+        known = self._still.get(row.id)
+        if known is not None and known[0] == row and row.id not in starting:
+            return known[1]
+        view = self._view(reader, row, at_work, starting)
+        if row.state in {"finished", "stopped", "failed"} and row.id not in starting:
+            self._still[row.id] = row, view
+        return view
+
+    def _read_history(self, reader: Reader, run: str) -> History:
+        """All paces once, then those that were added; each shard of a merged run counts for itself."""
+        if run != self._run:
+            self._run, self._paces, self._last_pace, self._history = run, {}, 0, History()
+        fresh = False
+        while found := reader.events(run, after=self._last_pace, kind="Pace"):
+            fresh, self._last_pace = True, found[-1].id
+            for event in found:
+                self._paces.setdefault(event.data.get("shard"), []).append(pace_from(event.data))
+        if fresh:
+            self._history = added([History(tuple(paces)) for paces in self._paces.values()])
+        return self._history
+
+    def _read_pairs(self, reader: Reader, view: RunView) -> tuple[SampleRow, ...]:
+        latest, kept = view.progress.latest, view.progress.kept
+        key = (view.row.id, latest or kept)
+        if key != self._pairs[0]:
+            if latest:
+                rows = tuple(reader.rows(latest[::-1]))
+            else:
+                rows = tuple(reader.samples(view.row.id, kept=True, order="newest", limit=_PAIRS)) if kept else ()
+            self._pairs = key, rows
+        return self._pairs[1]
+
+    def _view(self, reader: Reader, row: RunRow, at_work: str, starting: Mapping[str, str]) -> RunView:
         stored = reader.progress(row.id)
         progress = _progress(row, stored.data) if stored else self._counts(reader, row)
-        state = _state(self.store, row, progress, starting)
+        state = _state(row, progress, at_work, starting)
         return RunView(row, state, progress, _trouble(self.store, row, state))
 
     def _counts(self, reader: Reader, row: RunRow) -> Progress:
@@ -97,24 +174,35 @@ def _progress(row: RunRow, data: Mapping[str, object]) -> Progress:
     """Progress from the store; a field that another version wrote or left out does not matter."""
     known = {f.name for f in dataclasses.fields(Progress)}
     base = Progress(row.state, 0, row.target)
-    # The figures were written by asdict(Progress): their types are Progress's own.
-    return dataclasses.replace(base, **{name: value for name, value in data.items() if name in known})  # type: ignore[arg-type]
+    # The figures were written by asdict(Progress): their types are Progress's own, but for what JSON lacks.
+    figures: dict[str, Any] = {name: value for name, value in data.items() if name in known}
+    pace, latest = figures.get("pace"), figures.get("latest", ())
+    return dataclasses.replace(base, **figures | {"pace": pace_from(pace) if pace else None, "latest": tuple(latest)})
 
 
-def _state(store: Path, row: RunRow, progress: Progress, starting: Mapping[str, str]) -> str:
-    state = launch.true_state(store, row)
+def _state(row: RunRow, progress: Progress, at_work: str, starting: Mapping[str, str]) -> str:
+    live = row.id == at_work
+    state = "died" if row.state in {"running", "paused"} and not live else row.state
     if state == "running" and progress.state == "draining":
         return "draining"
-    if (state == "created" and launch.alive(store, row.id)) or (state == "running" and not progress.slots):
+    if (state == "created" and live) or (state == "running" and not progress.slots):
         return "starting"
     # A process that was started after the run last ended is on its way up; one that ended it is on its way out.
     coming = row.id in starting and (row.finished or "") < starting[row.id]
     return "starting" if coming and state not in LIVE else state
 
 
+def _advice(view: RunView) -> str:
+    try:
+        return saturation(view.progress.duplicate_rate, plan_from(view.row.plan))
+    except PlanError:  # of another version
+        return ""
+
+
 def _trouble(store: Path, row: RunRow, state: str) -> str:
     if state == "failed":
         return row.error or ""
     if state in {"died", "created"}:
-        return " ".join(launch.log_tail(store, row.id, 1))
+        said = " ".join(launch.last_words(store, row.id))
+        return said or (_SILENT if state == "died" else "")
     return ""

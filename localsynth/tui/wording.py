@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime
 
+_DAYS = 48 * 60  # minutes from which days are counted
+
 
 def number(value: float) -> str:
     """A whole number with its thousands apart."""
@@ -11,11 +13,25 @@ def number(value: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as "45 s", "3 min" or "1 h 20 min"."""
+    """Seconds as "45 s", "3 min", "1 h 20 min" or "3 days 2 h"."""
     if seconds < 90:
         return f"{round(seconds)} s"
     minutes = round(seconds / 60)
+    if minutes >= _DAYS:
+        hours = round(minutes / 60)
+        return f"{hours // 24} days {hours % 24} h"
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def percent(share: float) -> str:
+    """A share of one as "12 %"; what is more than nothing never reads as nothing."""
+    return "< 1 %" if 0 < share < 0.005 else f"{100 * share:.0f} %"
+
+
+def rule_label(rule: str) -> str:
+    """The rule of a score as people read it: "near duplicate", "answer cut off"."""
+    part, _, name = rule.rpartition(".")
+    return f"{'' if part == 'instruction' else part} {name}".replace("_", " ").strip()
 
 
 def span(low: float | None, high: float | None) -> str:

@@ -104,7 +104,7 @@ def test_what_goes_badly_is_in_the_note(stage: Stage) -> None:
     assert stage.monitor.progress("running").note == ""
     for number in range(40):
         stage.stats.corpus(duplicate=number % 4 != 0)
-    assert "75% of the last questions were duplicates" in stage.monitor.progress("running").note
+    assert "75 % of the last questions were duplicates" in stage.monitor.progress("running").note
     stage.stats.retrying = "trying again in 2 s: the server is busy"
     assert stage.monitor.progress("running").note == stage.stats.retrying
     stage.stats.add_tokens(1)

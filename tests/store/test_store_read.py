@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localsynth.errors import NotFound
 from localsynth.records import Review, Sample, Score, Turn, sample_id
-from localsynth.store import Counts, Reader, Store
+from localsynth.store import Counts, EventRow, Reader, Store
 
 STATES = st.sampled_from(["asked", "ready", "done", "failed"])
 SCORES = st.lists(
@@ -221,3 +221,15 @@ def test_a_run_without_samples_counts_nothing(store: Store, run: str, path: Path
         assert reader.counts(run) == Counts()
         assert reader.samples(run) == []
         assert list(reader.dataset(run)) == []
+
+
+def test_events_of_one_kind_and_the_last_of_the_others(store: Store, run: str, path: Path) -> None:
+    other = store.create_run(method="magpie", plan={}, seed=1, target=1)
+    store.save([EventRow(run, "Pace" if n % 2 else "Retried", {"n": n}) for n in range(20)])
+    store.save([EventRow(other, "Pace", {"n": 99})])
+    with Reader.open(path) as reader:
+        first = reader.events(run, limit=4, kind="Pace")
+        rest = reader.events(run, after=first[-1].id, kind="Pace")
+        last = reader.last_events(run, 3, but="Pace")
+    assert [event.data["n"] for event in first + rest] == list(range(1, 20, 2))
+    assert [event.data["n"] for event in last] == [14, 16, 18]

@@ -192,7 +192,7 @@ async def test_enter_watches_the_run_under_the_cursor(path: Path) -> None:
 
 async def test_figures_move_and_the_cursor_stays(path: Path) -> None:
     with Store.open(path) as store:
-        first, second = fill(store), fill(store)
+        first, second = fill(store), fill(store, "running")
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(pilot)

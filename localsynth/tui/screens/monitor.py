@@ -2,30 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal
 from textual.content import Content
+from textual.events import Resize
 from textual.widgets import Footer, Static
 
 from localsynth.errors import LocalsynthError
 from localsynth.printable import printable
-from localsynth.store import EventRow
+from localsynth.store import EventRow, SampleRow
 from localsynth.tui.controls import ControlScreen
-from localsynth.tui.watching import RunView, Watcher
-from localsynth.tui.widgets import figures
+from localsynth.tui.watching import RunView, Watched, Watcher
+from localsynth.tui.widgets import charts, figures
+from localsynth.tui.widgets.drawn import Drawn
+from localsynth.tui.widgets.reading import Reading
 from localsynth.tui.widgets.title import TitleBar
 
-
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    view: RunView | None
-    events: list[EventRow]
+_EDGES = 4  # cells beside the pairs: padding and scrollbars
 
 
 class MonitorScreen(ControlScreen):
@@ -35,104 +33,123 @@ class MonitorScreen(ControlScreen):
     CSS_PATH = "monitor.tcss"
     TITLE = "Monitor"
     HELP = (
-        "Saved by the gate: answer tokens that were not spent on rejected instructions. "
-        "Time left is a range in which the rest is done nine times of ten."
+        "The charts go from the start of the run to now, over the time that it was at work. Time left is a range in "
+        "which the rest is done nine times of ten. saved: answer tokens that were not spent on rejected questions. "
+        "duplicates: the share of questions that were asked before. Beside each rule: how many it rejected, its share "
+        "of what was asked, and how that share changed. tab goes to the pairs and to what happened, to scroll there; "
+        "pairs are held while you are scrolled down in them."
     )
+    # As the toolkit declares it, which is not as a class variable.
+    VERTICAL_BREAKPOINTS = [(0, "-low"), (32, "-tall"), (50, "-high")]  # noqa: RUF012
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "r", "app.switch_mode('review')", "Review", id="monitor.review", tooltip="Review the pairs of this run"
         ),
-        Binding("escape", "app.switch_mode('runs')", "Runs", show=False, id="monitor.runs"),
-        Binding("j", "scroll(1)", "Scroll down", show=False, id="monitor.down"),
-        Binding("k", "scroll(-1)", "Scroll up", show=False, id="monitor.up"),
+        Binding("escape", "app.switch_mode('runs')", "Runs", show=False, id="monitor.runs", tooltip="Back to all runs"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._view: RunView | None = None
+        self._watched: Watched | None = None
+        self._advice = ""
+        self._pairs: Sequence[SampleRow] = ()
+        self._events: Sequence[EventRow] = ()
         self._watcher: Watcher | None = None
 
     def compose(self) -> ComposeResult:
         yield TitleBar("monitor", self.ui.store.name)
         yield Static("", id="welcome", classes="welcome", markup=False)
-        with VerticalScroll(id="body"):
-            yield Static("", id="head", markup=False)
-            yield Static("", id="bar", markup=False)
-            with Horizontal(id="figures"):
-                yield Static("", id="numbers", markup=False)
-                yield Static("", id="rules", markup=False)
-            with _Titled("Being written", id="live-box"):
-                yield Static("", id="live", markup=False)
-            with _Titled("Last kept pair", id="last-box"):
-                yield Static("", id="last", markup=False)
-            with _Titled("What happened", id="events-box"):
+        with Reading(id="body"):
+            yield Drawn(figures.head, id="head")
+            yield Static("", id="advice", markup=False)
+            yield Drawn(figures.bar, id="bar")
+            yield Drawn(figures.numbers, id="numbers")
+            with Horizontal(id="charts"):
+                yield Drawn(charts.trends, id="trends")
+                yield Drawn(charts.rules, id="rules")
+            yield Drawn(figures.live, id="live")
+            with Reading("Last kept pairs", id="pairs-box"):
+                yield Static("", id="pairs", markup=False)
+            with Reading("What happened", id="events-box"):
                 yield Static("", id="events", markup=False)
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self._watcher = Watcher(self.ui.store)
         self.query_one("#body").display = False
+        self.query_one("#advice").display = False
+        self.query_one("#live").border_title = "Being written"
 
     @property
     def run_in_hand(self) -> RunView | None:
-        return self._view
-
-    def action_scroll(self, lines: int) -> None:
-        self.query_one("#body").scroll_relative(y=lines, animate=False)
+        return self._watched.view if self._watched else None
 
     def look(self) -> None:
         if self._watcher is not None and not self.ui.launcher.making:
             # Another run than the one being read: that answer would be about the wrong one.
-            patient = self._view is None or self._view.row.id == self.ui.run_id
-            self.ask(
-                "progress",
-                partial(_see, self._watcher, self.ui.run_id, self.ui.launcher.starting()),
-                self._show,
-                patient=patient,
-            )
+            patient = self._watched is None or self._watched.view.row.id == self.ui.run_id
+            job = partial(self._watcher.watch, self.ui.run_id, self.ui.launcher.starting())
+            self.ask("progress", job, self._show, patient=patient)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
-        if group == "progress" and self._view is None:
+        if group == "progress" and self._watched is None:
             self._welcome(f"{error.message}\n\n{error.hint}")
+
+    def on_resize(self, event: Resize) -> None:
+        del event
+        if self._watched is not None:  # what is cut to the width must be cut anew
+            self._pairs = ()
+            self.call_after_refresh(self._show_pairs, self._watched.pairs)
 
     def _welcome(self, text: str) -> None:
         self.query_one("#body").display = False
         self.query_one("#welcome").display = True
-        self.query_one("#welcome", Static).update(Content(text))
+        self.query_one("#welcome", Static).update(Content(printable(text)))
 
-    def _show(self, seen: _Seen) -> None:
-        self._view = view = seen.view
-        if view is None:
+    def _show(self, watched: Watched | None) -> None:
+        before, self._watched = self._watched, watched
+        if watched is None:
             self._welcome("There is no run to watch yet.\n\nPress n to make one.")
             return
+        view = watched.view
         self.ui.run_id = view.row.id
         body = self.query_one("#body")
         if not body.display:
             body.display = True
             self.query_one("#welcome").display = False
             body.focus()
-        progress = view.progress
-        self._update("#head", figures.head(view))
-        self._update("#bar", figures.bar(view, max(10, min(50, self.size.width - 50))))
-        self._update("#numbers", figures.numbers(view))
-        self._update("#rules", figures.rules(progress))
-        self._update("#live", Content(printable(progress.live) if view.live else ""))
-        self.query_one("#live-box").display = view.live
-        self._update("#last", figures.last(progress))
-        self._update("#events", Content("\n".join(figures.event(event) for event in seen.events)))
-        for name in ("#live-box", "#events-box"):
-            self.query_one(name).scroll_end(animate=False)
+        self.query_one("#live").display = view.live
+        self._show_advice(figures.advice(watched))
+        for name, data in (("head", view), ("bar", view), ("live", view.progress.live)):
+            self.query_one(f"#{name}", Drawn).show(data)
+        for name in ("numbers", "trends", "rules"):
+            self.query_one(f"#{name}", Drawn).show(watched)
+        box = self.query_one("#pairs-box", Reading)
+        if before is None or before.view.row.id != view.row.id:
+            box.scroll_home(animate=False, immediate=True)
+        if not box.scroll_offset.y:
+            self._show_pairs(watched.pairs)
+        self._show_events(watched.events)
 
-    def _update(self, name: str, content: Content) -> None:
-        self.query_one(name, Static).update(content)
+    def _show_advice(self, text: str) -> None:
+        if text != self._advice:
+            self._advice = text
+            advice = self.query_one("#advice", Static)
+            advice.update(Content(text))
+            advice.display = bool(text)
 
+    def _show_pairs(self, rows: Sequence[SampleRow]) -> None:
+        if rows != self._pairs:
+            self._pairs = rows
+            box = self.query_one("#pairs-box", Reading)
+            self.query_one("#pairs", Static).update(figures.pairs(rows, self.size.width - _EDGES))
+            box.display = bool(rows)
 
-class _Titled(Vertical):
-    def __init__(self, title: str, *, id: str) -> None:  # noqa: A002
-        super().__init__(id=id, classes="titled")
-        self.border_title = title
-
-
-def _see(watcher: Watcher, run: str | None, starting: Mapping[str, str]) -> _Seen:
-    view = watcher.run(run, starting)
-    return _Seen(view, watcher.events(view.row.id) if view else [])
+    def _show_events(self, events: Sequence[EventRow]) -> None:
+        if events != self._events:
+            box = self.query_one("#events-box", Reading)
+            at_end = not self._events or box.is_vertical_scroll_end
+            self._events = events
+            self.query_one("#events", Static).update(Content("\n".join(figures.event(event) for event in events)))
+            if at_end:
+                box.scroll_end(animate=False)

@@ -1,16 +1,16 @@
-"""The parts of the monitor as text: head, bar, figures, rules, last pair, events. Nothing in them is markup."""
+"""The parts of the monitor as text: head, advice, bar, figures, what is written, pairs, events. No part is markup."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from textual.content import Content
 
-from localsynth.events import Progress
-from localsynth.printable import one_line, printable
-from localsynth.store import EventRow
-from localsynth.tui.watching import RunView
-from localsynth.tui.wording import duration, moment, number, progress_bar, span
+from localsynth.printable import fit, one_line, printable
+from localsynth.store import EventRow, SampleRow
+from localsynth.tui.watching import RunView, Watched
+from localsynth.tui.wording import duration, moment, number, progress_bar, rule_label, span
 
 _STYLES = {
     "running": "$text-success",
@@ -22,80 +22,87 @@ _STYLES = {
 }
 
 
-def head(view: RunView) -> Content:
-    """Which run, in which state, and what can be done about it."""
+def head(view: RunView, width: int, height: int) -> Content:  # noqa: ARG001 - as every Drawn is drawn
+    """Which run, in which state, on what."""
     row = view.row
-    named = f" {one_line(row.name, 30)}" if row.name else ""
-    text = Content.assemble(
-        (f"Run {row.number}{named}", "bold"),
+    since = f"  since {moment(row.started)}" if row.started else ""
+    return Content.assemble(
+        (f"Run {row.number}{f' {one_line(row.name, 30)}' if row.name else ''}", "bold"),
         "  ",
         (view.state, f"bold {_STYLES.get(view.state, '$text')}"),
-        (f"  {one_line(row.model, 40) or 'starter'}", "dim"),
-        (f"  since {moment(row.started)}" if row.started else "", "dim"),
+        (f"{since}  {one_line(row.model, 60) or 'starter'}", "dim"),
     )
-    advice = {
+
+
+def advice(watched: Watched) -> str:
+    """What has happened that a person should know, and what can be done about it; empty where all is well."""
+    view, note = watched.view, watched.view.progress.note
+    what = {
         "died": "Its process is gone; nothing that was stored is lost. Press s to go on.",
-        "failed": "Press s to try again.",
+        "failed": "It failed; nothing that was stored is lost. Press s to try again.",
         "stopped": "Press s to go on.",
         "created": "It was never started: press s.",
         "starting": "Its model is being loaded.",
-    }.get(view.state)
-    if advice is None:
-        return text
-    trouble = f" {one_line(view.trouble, 300)}" if view.trouble else ""
-    return Content.assemble(text, f"\n{advice}", (trouble, "$text-error"))
+        "paused": "Press s to go on.",
+    }.get(view.state, "")
+    lines = [f"{what} {one_line(view.trouble, 300)}".strip()]
+    if note and note != watched.advice and view.state != "died":
+        lines.append(f"{one_line(note[:1].upper() + note[1:], 300)}.")
+    if watched.advice:
+        lines.append(f"{watched.advice}.{' x stops this one, n makes a new one.' if view.live else ''}")
+    return "\n".join(filter(None, lines))
 
 
-def bar(view: RunView, width: int) -> Content:
+def bar(view: RunView, width: int, height: int) -> Content:  # noqa: ARG001
     """How much of the target is kept, and when the rest will be."""
     progress = view.progress
-    full, empty = progress_bar(progress.kept, progress.target, width)
-    share = f"{100 * progress.kept / progress.target:.0f} %" if progress.target else ""
-    left = span(progress.eta_low, progress.eta_high) if view.live and progress.kept < progress.target else ""
-    return Content.assemble(
-        (full, "$text-success"),
-        (empty, "dim"),
-        (f" {number(progress.kept)}/{number(progress.target)} kept", "bold"),
-        f"  {share}",
-        (f"  {left} left" if left else "", "dim"),
-    )
+    share = f"  {100 * min(progress.kept, progress.target) // progress.target} %" if progress.target else ""
+    left = ""
+    if view.live and progress.kept < progress.target:
+        left = span(progress.eta_low, progress.eta_high)
+        left = f"  {left} left" if left else "  time left not known yet"
+    kept = f" {number(progress.kept)}/{number(progress.target)} kept"
+    full, empty = progress_bar(progress.kept, progress.target, max(10, width - len(kept + share + left)))
+    return Content.assemble((full, "$text-success"), (empty, "dim"), (kept, "bold"), share, (left, "dim"))
 
 
-def numbers(view: RunView) -> Content:
-    """The figures of the run, one a line."""
+def numbers(watched: Watched, width: int, height: int) -> Content:  # noqa: ARG001
+    """More figures on one line: as many as there is room for, the telling ones first."""
+    view, total = watched.view, watched.history.last
     progress = view.progress
-    busy = f"{progress.slots_used} of {progress.slots}" if view.live else "-"
-    rate = progress.duplicate_rate
+    tokens = total.tokens or progress.tokens
     figures = [
-        ("asked", number(progress.asked) + (f", {number(progress.failed)} failed" if progress.failed else "")),
-        ("slots in use", busy + (f", {number(progress.waiting)} waiting" if view.live and progress.waiting else "")),
-        ("tokens/s", f"{view.rate:,.0f}" if view.rate else "-"),
-        ("tokens written", number(progress.tokens)),
-        ("saved by the gate", number(progress.tokens_saved)),
-        ("duplicates", "-" if rate is None else f"{100 * rate:.0f} % of the latest"),
-        ("at work for", duration(progress.elapsed)),
+        f"{number(progress.asked)} asked",
+        f"{number(progress.failed)} failed" if progress.failed else "",
+        f"{number(progress.waiting)} wait for an answer" if view.live and progress.waiting else "",
+        f"at work for {duration(total.seconds or progress.elapsed)}",
+        f"{number(tokens)} tokens written",
+        f"{1000 * progress.kept / tokens:.1f} kept per 1,000 tokens" if tokens else "",
     ]
-    return Content.assemble(*(part for label, value in figures for part in ((f"{label:<18}", "dim"), f"{value}\n")))
+    line = ""
+    for figure in filter(None, figures):
+        longer = f"{line} · {figure}" if line else figure
+        line = longer if len(longer) <= width else line
+    return Content.styled(line, "dim")
 
 
-def rules(progress: Progress) -> Content:
-    """Rejections by rule, the most frequent first."""
-    rules = sorted(progress.rejected.items(), key=lambda item: (-item[1], item[0]))
-    lines: list[str | tuple[str, str]] = [(f"{number(sum(progress.rejected.values())):>7} rejected\n", "bold")]
-    lines += [f"{number(count):>7} {one_line(rule, 40)}\n" for rule, count in rules[:5]]
-    if rules[5:]:
-        rest = sum(count for _, count in rules[5:])
-        lines.append((f"{number(rest):>7} by {len(rules) - 5} other rules", "dim"))
-    return Content.assemble(*lines)
+def live(text: str, width: int, height: int) -> Content:
+    """The end of a text that is being written."""
+    lines = Content(printable(text)).wrap(width) if text.strip() else []
+    return Content("\n").join(lines[-height:])
 
 
-def last(progress: Progress) -> Content:
-    """The pair that was kept last."""
-    if not progress.last_instruction:
-        return Content("")
-    return Content.assemble(
-        (printable(progress.last_instruction), "bold"), "\n", printable(progress.last_response.strip())
-    )
+def pairs(rows: Sequence[SampleRow], width: int) -> Content:
+    """Kept pairs: those before the last one on a line each, the older the higher, then the last one in full."""
+    parts: list[str | tuple[str, str]] = [
+        (f"{fit(f'{row.index} {row.instruction}', max(1, width))}\n", "dim") for row in reversed(rows[1:4])
+    ]
+    for row in rows[:1]:
+        parts.append((f"{row.index} ", "dim"))
+        for message in row.messages:
+            style = "bold" if message.role == "user" else "dim italic" if message.role == "system" else ""
+            parts.append((f"{printable(message.content.strip())}\n", style))
+    return Content.assemble(*parts)
 
 
 def event(event: EventRow) -> str:
@@ -108,9 +115,8 @@ def event(event: EventRow) -> str:
             text = f"started with {names}, {data.get('slots')} slots, process {data.get('pid')}"
         case "WaveDecided":
             rejected = data.get("rejected")
-            rules = (
-                ", ".join(f"{count} {rule}" for rule, count in rejected.items()) if isinstance(rejected, dict) else ""
-            )
+            counts = rejected.items() if isinstance(rejected, dict) else ()
+            rules = ", ".join(f"{count} {rule_label(rule)}" for rule, count in counts)
             text = f"asked {data.get('first')} to {data.get('last')}: {data.get('passed')} passed"
             text += f"; rejected {rules}" if rules else ""
         case "Retried":
