@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from localsynth.errors import NotFound
 from localsynth.records import SampleState
+from localsynth.store.abandoning import watch
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.encode import unsigned
 from localsynth.store.ranking import RankingQueries
@@ -44,7 +45,9 @@ class Reader(SelectionQueries, VectorQueries, RankingQueries):
     @classmethod
     def open(cls, path: Path) -> Reader:
         """StoreError: missing, not a database, of another program, newer version."""
-        return cls(path, open_reader(path))
+        connection = open_reader(path)
+        watch(connection)
+        return cls(path, connection)
 
     def close(self) -> None:
         """May be called twice."""

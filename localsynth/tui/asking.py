@@ -10,6 +10,7 @@ from textual.screen import Screen
 from textual.timer import Timer
 
 from localsynth.errors import LocalsynthError
+from localsynth.store.abandoning import Errand
 from localsynth.tui.messages import Answered, Refused
 from localsynth.tui.store_app import StoreApp
 
@@ -28,6 +29,7 @@ class AskingScreen(Screen[None]):
         super().__init__()
         self._serials: dict[str, int] = {}
         self._busy: set[str] = set()
+        self._errands: dict[str, Errand] = {}
         self._faults: dict[str, str] = {}
         self._trusted: set[str] = set()
         self._timer: Timer | None = None
@@ -52,7 +54,8 @@ class AskingScreen(Screen[None]):
     ) -> None:
         """Do `job` on a worker thread, then `then` with its result on the screen's own thread.
 
-        A later job of the same group makes an earlier answer void; a `patient` one is left out while one is at work.
+        A later job of the same group makes an earlier answer void and breaks off what it reads; a `patient` one is
+        left out while one is at work.
         `writes` names what the job changes: its answer is never void, its failure is always told, leaving waits for it.
         """
         if patient and group in self._busy:
@@ -62,9 +65,14 @@ class AskingScreen(Screen[None]):
             self._trusted.discard(group)
         serial = self._serials[group] = self._serials.get(group, 0) + 1
         self._busy.add(group)
+        if (before := self._errands.pop(group, None)) is not None:
+            before.abandoned = True
+        errand = Errand()
+        if not writes:
+            self._errands[group] = errand
         self.ui.writes.begin(writes)
         self.run_worker(
-            partial(self._work, group, serial, job, then, writes),
+            partial(self._work, group, serial, partial(_read, errand, job), then, writes),
             group=group,
             description=writes or f"reading for {group}",
             thread=True,
@@ -123,6 +131,11 @@ class AskingScreen(Screen[None]):
     def on_screen_suspend(self) -> None:
         if self._timer is not None:
             self._timer.pause()
+
+
+def _read(errand: Errand, job: Callable[[], Result]) -> Result:
+    with errand.at_work():
+        return job()
 
 
 def _done(job: Callable[[], Result]) -> Result:
