@@ -28,6 +28,7 @@ HOMES: dict[str, tuple[str, ...]] = {
     "datasets": (),
     "pyarrow": ("export.parquet", "importing.reader"),
     "textual": ("tui.",),
+    "textual_serve": ("tui.serving",),
 }
 # The terminal UI is one room around its library; its doors import it inside functions.
 AT_THE_TOP = {"textual"}

@@ -26,6 +26,7 @@ _COMMANDS = {
     "show": "rows:show",
     "replay": "rows:replay",
     "ui": "ui:ui",
+    "serve": "serve:serve",
     "export": "data:export_command",
     "import": "data:import_command",
     "embed": "embed:embed",
