@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -95,11 +96,17 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """What a histogram shows: from `low` to `high`, in steps of `step` for a bound that is moved."""
+    """What a histogram shows: from `low` to `high`, in steps of `step` for a bound that is moved.
+
+    `whole`: all values are whole numbers. `least` and `most` are the ends of all values.
+    """
 
     low: float
     high: float
     step: float
+    whole: bool
+    least: float
+    most: float
 
 
 @dataclass(frozen=True)
@@ -161,16 +168,17 @@ class Table:
         found = [run.standing.ids[run.kept(drafts) & ~run.kept({})] for run in self.runs]
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
-    def axis(self, name: str, *, whole: bool = False) -> Axis:
-        """The span of the values; without the thinnest ends unless `whole`."""
-        tail = 0.0 if whole else _TAIL
-        ends = [np.quantile(each.value, (tail, 1 - tail), method="nearest") for each in self.values(name)]
-        low, high = min(float(end[0]) for end in ends), max(float(end[1]) for end in ends)
+    def axis(self, name: str) -> Axis:
+        """The span of the values, without the thinnest ends."""
+        tables = [each.value for each in self.values(name)]
+        least, most = min(float(each[0]) for each in tables), max(float(each[-1]) for each in tables)
+        low = min(float(each[int(_TAIL * (len(each) - 1))]) for each in tables)
+        high = max(float(each[math.ceil((1 - _TAIL) * (len(each) - 1))]) for each in tables)
         if low == high:
-            return self.axis(name, whole=True)
-        looked = [each.value[:: max(1, len(each.value) // 1000)] for each in self.values(name)]
-        integral = all(bool((some == np.floor(some)).all()) for some in looked)
-        return Axis(low, high, _step((high - low) / 100, integral=integral))
+            low, high = least, most
+        looked = [each[:: max(1, len(each) // 1000)] for each in tables]
+        whole = all(bool((some == np.floor(some)).all()) for some in looked)
+        return Axis(low, high, _step((high - low) / 100, whole=whole), whole, least, most)
 
     def histogram(self, name: str, edges: NDArray[np.float64]) -> NDArray[np.int64]:
         """How many values lie between each edge and the next; the outermost bins hold all that is beyond them."""
@@ -241,8 +249,8 @@ def _order(name: str) -> tuple[int, str]:
     return {"instruction": 0, "answer": 1}.get(part, 3 if part == "~" else 2), name
 
 
-def _step(width: float, *, integral: bool) -> float:
+def _step(width: float, *, whole: bool) -> float:
     """The nearest of 1, 2 and 5 times a power of ten."""
-    power = 10.0 ** np.floor(np.log10(width)) if width > 0 else 1.0
-    step = float(power * min((1, 2, 5, 10), key=lambda each: abs(each - width / power)))
-    return max(1.0, step) if integral else step
+    power = 10.0 ** math.floor(math.log10(width)) if width > 0 else 1.0
+    step = power * min((1, 2, 5, 10), key=lambda each: abs(each - width / power))
+    return max(1.0, step) if whole else step

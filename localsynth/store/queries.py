@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -180,6 +180,15 @@ class Reader(SelectionQueries, VectorQueries, RankingQueries):
     def thresholds_waiting(self) -> list[str]:
         """The scores whose rows are not all judged by their thresholds: judging them was cut off."""
         return [row[0] for row in self._all("SELECT score FROM thresholds_waiting ORDER BY score")]
+
+    def unanswered(self, samples: Sequence[int]) -> int:
+        """How many of these samples have no answer."""
+        sql = (
+            "SELECT count(*) FROM json_each(?) j WHERE NOT EXISTS "
+            "(SELECT 1 FROM turns t WHERE t.sample = j.value AND t.role = 'assistant')"
+        )
+        pieces = (samples[start : start + 5000] for start in range(0, len(samples), 5000))
+        return sum(int(self._all(sql, (json.dumps(list(piece)),))[0][0]) for piece in pieces)
 
     def last_review(self) -> int:
         """The id of the latest review, 0 before there is one: it tells whether another was given."""

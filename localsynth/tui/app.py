@@ -50,8 +50,12 @@ class LocalsynthApp(StoreApp):
     COMMANDS: ClassVar[set[type[Provider] | Callable[[], type[Provider]]]] = {ActionProvider}
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "runs": _screen("runs:RunsScreen"),
+        "new": _screen("new_run:NewRunScreen"),
         "monitor": _screen("monitor:MonitorScreen"),
         "review": _screen("review:ReviewScreen"),
+        "filters": _screen("filters:FiltersScreen"),
+        "map": _screen("map:MapScreen"),
+        "models": _screen("models:ModelsScreen"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -143,6 +147,7 @@ class LocalsynthApp(StoreApp):
             self.farewell.append(
                 f"run {number} goes on: `localsynth status --watch` shows it, `localsynth stop` ends it"
             )
+        self.farewell += self.jobs.leave()
         self.exit()
 
     def _take_keys(self, wished: Mapping[str, str]) -> list[str]:

@@ -16,6 +16,10 @@ class Place:
 
 PLACES = (
     Place("1", "runs", "Runs"),
+    Place("2", "new", "New run"),
     Place("3", "monitor", "Monitor"),
     Place("4", "review", "Review"),
+    Place("5", "filters", "Filters"),
+    Place("6", "map", "Map"),
+    Place("7", "models", "Models"),
 )

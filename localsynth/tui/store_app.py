@@ -11,6 +11,7 @@ from textual.notifications import SeverityLevel
 from localsynth.errors import LocalsynthError
 from localsynth.printable import printable
 from localsynth.tui import clipboard
+from localsynth.tui.jobs import Jobs
 from localsynth.tui.launcher import Launcher
 from localsynth.tui.writes import Writes
 
@@ -18,7 +19,9 @@ from localsynth.tui.writes import Writes
 class StoreApp(App[None]):
     """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone.
 
-    `writes`: what is being written.
+    `writes`: what is being written. `jobs`: the children that fetch and
+    check models. `wish`: the model of the run that `new_run` is to make, None when that is made. `sample`, `chosen`:
+    the row that `review` is to show, or the rows that it is to show alone; None when they are shown.
     """
 
     def __init__(self, store: Path) -> None:
@@ -28,6 +31,20 @@ class StoreApp(App[None]):
         self.run_id: str | None = None
         self.farewell: list[str] = []
         self.writes = Writes()
+        self.jobs = Jobs()
+        self.wish: str | None = None
+        self.sample: int | None = None
+        self.chosen: tuple[int, ...] | None = None
+
+    def new_run(self, model: str = "") -> None:
+        """Go to the screen that makes a run, ready for the number of pairs; with this model where one is named."""
+        self.wish = model
+        self.switch_mode("new")
+
+    def review(self, run: str, sample: int | None = None, *, chosen: tuple[int, ...] | None = None) -> None:
+        """Go to this row in Review, or to these rows alone."""
+        self.run_id, self.sample, self.chosen = run, sample, chosen
+        self.switch_mode("review")
 
     def say(self, message: str) -> None:
         """A short word in the corner."""

@@ -1,0 +1,216 @@
+"""The filters screen by its keys: nothing is written before enter and yes, and everything that is comes back by z."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+from tui_stage import notices, press, settle, shown
+
+from localsynth.config import plan_from, read_plan
+from localsynth.config.thresholds import Threshold
+from localsynth.records import Sample, Score, Turn
+from localsynth.store import Reader, Store
+from localsynth.store.thresholds import Change, Thresholds
+from localsynth.tui.app import LocalsynthApp
+
+LENGTH, SIMILAR = "instruction.length", "instruction.near_duplicate"
+
+
+@pytest.fixture
+def scored(path: Path) -> str:
+    """Forty rows of 1 to 40 words, the two shortest rejected and never answered; every tenth leaks its answer."""
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=7, target=7, model="m", state="finished")
+        for index in range(40):
+            sample, words = Sample(run, index, state="done"), float(index + 1)
+            fault = "too_short" if words < 3 else "length"
+            store.save(
+                [
+                    sample,
+                    Turn(sample.id, 0, "user", f"题 [b]question[/b] {index}", ""),
+                    Score(sample.id, f"instruction.{fault}", 1, words, fault == "length", f"{words:.0f} words"),
+                ]
+            )
+            if fault == "length":
+                store.save(
+                    [
+                        Turn(sample.id, 1, "assistant", "Yes.", ""),
+                        Score(sample.id, "answer.repetition", 1, index / 100, True),
+                    ]
+                )
+            if index % 10 == 5:
+                store.save([Score(sample.id, "instruction.answer_leak", 1, None, False, "answers its own question")])
+    return run
+
+
+def kept(path: Path) -> list[int]:
+    with Reader.open(path) as reader:
+        return [row.index + 1 for row in reader.samples() if row.kept]
+
+
+def by_rule(*bounds: int) -> list[int]:
+    """The word counts from the first bound to the last, without the rows that leak their answers."""
+    return [words for words in range(bounds[0], bounds[1] + 1) if (words - 1) % 10 != 5]
+
+
+def bare(app: LocalsynthApp) -> str:
+    return " ".join(shown(app).replace("│", " ").split())
+
+
+async def test_a_threshold_is_moved_applied_and_taken_back(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5")
+        assert "34 of 40 kept" in shown(app)
+        await press(pilot, "l", "l", "l", "l")
+        assert "[low 5]" in shown(app)
+        assert "moved: 32 (-2)" in shown(app)
+        assert "◆ length" in shown(app)
+        assert kept(path) == by_rule(3, 40)
+        await press(pilot, "tab", "H", "enter")
+        words = " ".join(bare(app).replace("▎", " ").replace("▊", " ").split())
+        assert "Apply instruction.length 5 to 30?" in words
+        assert "11 fewer than now" in words
+        await press(pilot, "n")
+        assert kept(path) == by_rule(3, 40)
+        await press(pilot, "enter", "y")
+        assert kept(path) == by_rule(5, 30)
+        assert f"{len(by_rule(5, 30))} of 40 kept" in shown(app)
+        assert "moved" not in shown(app)
+        await press(pilot, "z")
+        assert kept(path) == by_rule(3, 40)
+        assert f"{len(by_rule(3, 40))} of 40 kept" in shown(app)
+        await press(pilot, "z")
+        assert any("no threshold was set" in notice for notice in notices(app))
+
+
+async def test_rows_without_an_answer_are_counted_before_they_are_let_in(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "e")
+        app.screen.query_one(Input).value = "x"
+        await press(pilot, "enter")
+        assert "Type a number" in shown(app)
+        app.screen.query_one(Input).value = "2"
+        await press(pilot, "enter")
+        assert "moved: 35 (+1)  1 without an answer" in shown(app)
+        await press(pilot, "enter", "y")
+        assert kept(path) == by_rule(2, 40)
+        with Reader.open(path) as reader:
+            short = reader.sample(Sample(scored, 1).id).scores[0]
+        assert (short.passed, short.reason) == (True, "2 is within the threshold (at least 2)")
+        await press(pilot, "0", "enter", "y")
+        assert kept(path) == by_rule(3, 40)
+
+
+async def test_rows_near_the_bound_open_in_review(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5", "x")
+        assert any("no bound yet" in notice for notice in notices(app))
+        await press(pilot, "L")
+        lines = [line.partition("│")[2].strip() for line in shown(app).splitlines()]
+        signs = [line.split()[:3] for line in lines if line[:1] in {"✓", "✗"}]
+        assert signs == [
+            ["✗", str(words), f"1:{words - 1}"] if words < 11 else ["✓", str(words), f"1:{words - 1}"]
+            for words in range(8, 14)
+        ]
+        assert "题 [b]question[/b] 12" in shown(app)
+        await press(pilot, "x", "j", "j", "j", "enter")
+        assert app.current_mode == "review"
+        assert app.screen.list.row.index == 10
+        await press(pilot, "5", "escape")
+        assert "moved" in shown(app)
+        await press(pilot, "escape")
+        assert "moved" not in shown(app)
+
+
+async def test_a_preset_moves_and_what_is_in_force_is_saved_into_a_plan(
+    path: Path, scored: str, tmp_path: Path
+) -> None:
+    plan = tmp_path / "mine.toml"
+    plan.write_text("# mine\ntarget = 3\n")
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5", "w")
+        assert any("no threshold to save" in notice for notice in notices(app))
+        await press(pilot, "p", "j", "j", "enter")
+        assert any("No row here has a value of" in notice for notice in notices(app))
+        assert "◆ answer repetition" in shown(app)
+        assert f"moved: {len(by_rule(3, 36))}" in shown(app)
+        await press(pilot, "w")
+        app.screen.query_one(Input).value = str(plan)
+        await press(pilot, "enter")
+        assert plan.read_text().startswith("# mine\n")
+        assert plan_from(read_plan(plan)).thresholds == {"answer.repetition": Threshold(high=0.35)}
+        assert "Apply answer.repetition" in bare(app)
+        await press(pilot, "y")
+        assert kept(path) == by_rule(3, 36)
+    with Reader.open(path) as reader:
+        assert [row.source for row in reader.thresholds()] == ["steady-text"]
+
+
+async def test_a_rule_without_a_value_shows_its_reasons(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "G")
+        assert "4 answers its own questi" in shown(app)
+        await press(pilot, "l", "e", "0")
+        assert sum("Only a score with a value" in notice for notice in notices(app)) == 2
+        assert "moved" not in shown(app)
+
+
+async def test_applying_that_was_cut_off_goes_on_by_enter(
+    path: Path, scored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localsynth.store.thresholds._PIECE", 10)
+    with Thresholds(path) as thresholds:
+        thresholds.put([Change(LENGTH, Threshold(30))], "you")
+        thresholds.apply(lambda done, total: True)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5")
+        assert "not all rows are judged: enter does it" in shown(app)
+        await press(pilot, "enter", "y")
+        assert kept(path) == by_rule(30, 40)
+        assert "not all rows" not in shown(app)
+
+
+async def test_rows_that_come_in_are_counted_and_the_draft_stays(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "L")
+        before = len(by_rule(11, 40))
+        assert f"moved: {before}" in shown(app)
+        with Store.open(path) as store:
+            store.update_run(scored, state="running")
+            sample = Sample(scored, 41, state="done")
+            store.save([sample, Score(sample.id, LENGTH, 1, 20.0, True)])
+        app.screen._read_after = 0.0
+        app.screen.look()
+        await settle(pilot)
+        assert "35 of 41 kept" in shown(app)
+        assert f"moved: {before + 1}" in shown(app)
+
+
+async def test_an_empty_store_says_what_writes_scores(path: Path) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "l", "enter", "w", "x", "0", "e", "z")
+        assert "no score in this store yet" in shown(app)
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
+async def test_without_colour_the_bound_and_what_it_rejects_are_seen(
+    path: Path, scored: str, size: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    app = LocalsynthApp(path)
+    async with app.run_test(size=size) as pilot:
+        await press(pilot, "5", "L", "tab", "h")
+        assert all(sign in shown(app) for sign in "░█▲△◆")
+        assert "in force: none" in shown(app)
+        assert "tallest" in shown(app)
