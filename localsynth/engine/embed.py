@@ -57,34 +57,35 @@ def embed(
     committed: the next call goes on where one was ended. `encoder`: a folder, a name of the catalogue, "" for the
     built-in one, None for that of the newest run. StoreBusy while another process embeds; ModelError, MissingPackage.
     """
-    with Reader.open(store) as reader:
-        chosen = default_encoder(reader) if encoder is None else encoder
+    with (
+        Store.open(store, create=False) as writer,  # first: it brings an older store up to date
+        Reader.open(store) as reader,
+        hold(store, "", "localsynth embed", _LOCK) as tell,
+    ):
         of = reader.run(run).id if run else None
-    with hold(store, "", "localsynth embed", _LOCK) as tell:
-        sentences, characters = _encoders(chosen)
+        sentences, characters = _encoders(default_encoder(reader) if encoder is None else encoder)
         name = sentences.name if sentences else CHARACTERS
-        with Reader.open(store) as reader, Store.open(store, create=False) as writer:
-            progress = EmbedProgress(name, reader.unembedded_count([name], of))
-            last, begun, there = -1, time.monotonic(), presence(store)
-            while True:
-                tell({"encoder": name, "done": progress.done, "total": progress.total, "left": progress.left})
-                told(progress)
-                rows = reader.unembedded([name], of, after=last, limit=_BATCH)
-                if not rows:
-                    return progress
-                last = rows[-1][0]
-                made = _embed(reader, rows, sentences, characters)
-                there()
-                writer.save(made)
-                by_characters = sum(each.encoder != name for each in made)
-                progress = EmbedProgress(
-                    name,
-                    max(progress.total, progress.done + len(rows)),
-                    progress.done + len(rows),
-                    progress.rows + len(made) - by_characters,
-                    progress.by_characters + by_characters,
-                    time.monotonic() - begun,
-                )
+        progress = EmbedProgress(name, reader.unembedded_count([name], of))
+        last, begun, there = -1, time.monotonic(), presence(store)
+        while True:
+            tell({"encoder": name, "done": progress.done, "total": progress.total, "left": progress.left})
+            told(progress)
+            rows = reader.unembedded([name], of, after=last, limit=_BATCH)
+            if not rows:
+                return progress
+            last = rows[-1][0]
+            made = _embed(reader, rows, sentences, characters)
+            there()
+            writer.save(made)
+            by_characters = sum(each.encoder != name for each in made)
+            progress = EmbedProgress(
+                name,
+                max(progress.total, progress.done + len(rows)),
+                progress.done + len(rows),
+                progress.rows + len(made) - by_characters,
+                progress.by_characters + by_characters,
+                time.monotonic() - begun,
+            )
 
 
 def at_work(store: Path) -> dict[str, object] | None:

@@ -54,10 +54,13 @@ class VectorPage:
 class VectorQueries(SampleQueries):
     """The part of Reader that concerns vectors of instructions."""
 
-    def encoders(self) -> dict[str, int]:
+    def encoders(self, run: str | None = None) -> dict[str, int]:
         """How many rows have a vector by each encoder, the most first."""
-        sql = "SELECT encoder, count(*) FROM embeddings WHERE field = ? GROUP BY encoder ORDER BY 2 DESC, 1"
-        return dict(self._all(sql, (FIELD,)))
+        sql = (
+            "SELECT encoder, count(*) FROM embeddings WHERE field = ? AND sample BETWEEN ? AND ? "
+            "GROUP BY encoder ORDER BY 2 DESC, 1"
+        )
+        return dict(self._all(sql, (FIELD, *(sample_range(run) if run else _EVERY))))
 
     def vectors_after(self, encoder: str, dim: int = 0, after: int = 0, limit: int = 8192) -> VectorPage:
         """One page in the order in which vectors were stored; `dim` 0 takes the first row's."""
@@ -73,6 +76,11 @@ class VectorQueries(SampleQueries):
         samples, vectors, odd = _matrix([row[1:] for row in rows], dim)
         ended = len(rows) < limit
         return VectorPage(np.array(samples, np.int64), vectors, int(end if ended else rows[-1][0]), odd, ended)
+
+    def vector_at(self, number: int) -> int | None:
+        """The sample that the vector with this number is of; None where there is no such vector."""
+        rows = self._all("SELECT sample FROM embeddings WHERE id = ?", (number,))
+        return int(rows[0][0]) if rows else None
 
     def vectors_of(self, encoder: str, samples: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
         """The vectors of these samples where they have one: ids [n], sorted, and rows [n, dim]."""
@@ -125,6 +133,12 @@ class VectorQueries(SampleQueries):
                     at, here = _places(samples, ids)
                     codes[at[here]] = found[here]
         return list(names), codes
+
+    def score_names(self, samples: Sequence[int]) -> list[str]:
+        """The scores with a number that any of these samples has, by name."""
+        sql = "SELECT DISTINCT name FROM scores WHERE value IS NOT NULL AND sample IN ({}) ORDER BY name"
+        marks = ", ".join("?" * len(samples))
+        return [name for (name,) in self._all(sql.format(marks), [int(sample) for sample in samples])]
 
     def score_values(self, name: str, samples: NDArray[np.int64]) -> NDArray[np.float32]:
         """The value of a score, its highest version, for each of these samples (sorted); nan where it has none."""

@@ -39,6 +39,7 @@ def test_vectors_are_read_on_from_where_one_stopped(store: Store, run: str, path
         assert (first.samples.tolist(), first.ended) == ([ids[1], ids[3]], False)
         rest = reader.vectors_after("mini", 2, first.last, limit=2)
         assert (rest.samples.tolist(), rest.vectors.tolist(), rest.ended) == ([ids[5]], [[5.0, 1.0]], True)
+        assert (reader.vector_at(rest.last), reader.vector_at(99)) == (ids[5], None)
         assert reader.vector_samples("mini").tolist() == [ids[1], ids[3], ids[5]]
         found, vectors = reader.vectors_of("mini", [ids[5], ids[0], ids[1]])
         assert (found.tolist(), vectors.tolist()) == ([ids[1], ids[5]], [[1.0, 1.0], [5.0, 1.0]])
@@ -63,5 +64,6 @@ def test_what_points_are_coloured_by(store: Store, run: str, path: Path, pair: P
         names, codes = reader.facet("topic", np.append(ids, bare.id))
         assert (names, codes.tolist()) == (["数学"], [0, 0, 0, -1])
         assert reader.facet("topic", ids[:0])[1].tolist() == []
+        assert reader.score_names(ids.tolist()) == ["loops", "words"]
         assert reader.score_values("words", ids).tolist() == [8.0, 3.0, 3.0]
         assert np.isnan(reader.score_values("loops", ids)).tolist() == [True, False, True]
