@@ -77,6 +77,10 @@ class SampleContext:
         """The chat format of that model with this system prompt."""
         return self._services.roles.format(role, system)
 
+    def opening(self, system: str | None) -> str:
+        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        return self._services.roles.opening(system)
+
     async def generate(self, role: ModelRole, request: Request) -> Completion:
         """One completion; transient failures are retried with growing waits, then raised."""
         backend, live = self._services.roles.backend(role), self._services.live

@@ -12,8 +12,8 @@ from localsynth.engine.roles import Roles
 from localsynth.errors import ModelError, NotFound
 from localsynth.filters.repetition import cut_loop
 from localsynth.methods.base import Message, ModelRole
-from localsynth.methods.writing import prompt_for
-from localsynth.records import Request, Role, Turn
+from localsynth.methods.writing import turn_request
+from localsynth.records import Role, Turn
 from localsynth.store.rows import RunRow, SampleRow
 
 
@@ -71,9 +71,10 @@ async def _again(roles: Roles, turn: Turn, before: list[Message], system: str | 
     fmt = roles.format(role, system if role == "ask" or plan.system_in_answer else None)
     assert turn.sampling is not None
     assert turn.seed is not None
-    completion = await roles.backend(role).generate(
-        Request(prompt_for(fmt, before, role), turn.sampling, turn.seed, fmt.stop_ids, fmt.stop_texts)
+    request = turn_request(
+        fmt, before, role, sampling=turn.sampling, seed=turn.seed, opening=roles.opening(system), continued=True
     )
+    completion = await roles.backend(role).generate(request)
     # As the run cut it; None is the whole text.
     again = completion.text[: cut_loop(completion.text)]
     return ReplayedTurn(turn.position, turn.role, turn.seed, turn.raw, again)

@@ -61,6 +61,11 @@ class Roles:
         """The chat format of a role's model; None is the template's default system turn."""
         return self._roles[role].format(system)
 
+    def opening(self, system: str | None) -> str:
+        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        ask, answer = self._roles.get("ask"), self._roles.get("answer")
+        return ask.format(system).ask_prompt() if ask is not None and ask is answer else ""
+
     def model(self, role: ModelRole) -> str:
         """The model's name."""
         return self._roles[role].backend.info.model

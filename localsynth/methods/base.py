@@ -81,6 +81,10 @@ class Context(Protocol):
         """The chat format of that model, with a system prompt or (None) the template's own default."""
         ...
 
+    def opening(self, system: str | None) -> str:
+        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        ...
+
     async def generate(self, role: ModelRole, request: Request) -> Completion:
         """One completion, retried while that makes sense; raises BackendError."""
         ...

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from localsynth.config import SystemPrompt
 from localsynth.methods.base import Context, Draft, Message, Written
-from localsynth.methods.writing import pick_sampling, write
+from localsynth.methods.writing import pick_sampling, turn_request, write
 
 _DEFAULT = SystemPrompt()
 
@@ -20,7 +20,16 @@ class Magpie:
         choice = ctx.plan.systems[number] if number is not None else _DEFAULT
         fmt = ctx.format("ask", choice.text or None)
         sampling = pick_sampling(ctx.plan.ask.sampling, ctx, "ask")
-        written = await write(ctx, "ask", fmt, (), sampling=sampling, seed=ctx.seed("user/0"))
+        request = turn_request(
+            fmt,
+            (),
+            "ask",
+            sampling=sampling,
+            seed=ctx.seed("user/0"),
+            opening=_opening(ctx, choice.text or None),
+            continued=not ctx.plan.instructions_only,
+        )
+        written = await write(ctx, "ask", fmt, request)
         detail: dict[str, object] = {} if number is None else {"system": number}
         if choice.topic:
             detail["topic"] = choice.topic
@@ -31,9 +40,23 @@ class Magpie:
         step = f"{len(messages)}/{attempt}"
         sampling = pick_sampling(ctx.plan.ask.sampling, ctx, f"ask/{step}")
         fmt = ctx.format("ask", draft.system)
-        return await write(ctx, "ask", fmt, messages, sampling=sampling, seed=ctx.seed(f"user/{step}"))
+        request = turn_request(
+            fmt,
+            messages,
+            "ask",
+            sampling=sampling,
+            seed=ctx.seed(f"user/{step}"),
+            opening=_opening(ctx, draft.system),
+            continued=True,
+        )
+        return await write(ctx, "ask", fmt, request)
 
     def _system(self, ctx: Context) -> int | None:
         """The number of this sample's system prompt in the plan."""
         weights = [system.weight for system in ctx.plan.systems]
         return ctx.rng("system").choices(range(len(weights)), weights)[0] if weights else None
+
+
+def _opening(ctx: Context, system: str | None) -> str:
+    """What question and answer both begin with, "" where only the question sees the steering."""
+    return ctx.opening(system) if ctx.plan.system_in_answer or not system else ""

@@ -23,17 +23,32 @@ def prompt_for(fmt: ChatFormat, messages: Sequence[Message], writer: ModelRole) 
     return fmt.ask_prompt(turns) if writer == "ask" else fmt.answer_prompt(turns)
 
 
-async def write(
-    ctx: Context, role: ModelRole, fmt: ChatFormat, messages: Sequence[Message], *, sampling: Sampling, seed: int
-) -> Written:
-    """Let the model of `role` write the next turn after `messages`."""
-    request = Request(
-        prompt=prompt_for(fmt, messages, role),
+def turn_request(
+    fmt: ChatFormat,
+    messages: Sequence[Message],
+    writer: ModelRole,
+    *,
+    sampling: Sampling,
+    seed: int,
+    opening: str = "",
+    continued: bool = False,
+) -> Request:
+    """The request for the next turn after `messages`. `opening` counts where this prompt goes on from it."""
+    prompt = prompt_for(fmt, messages, writer)
+    together = bool(opening) and prompt.startswith(opening)
+    return Request(
+        prompt=prompt,
         sampling=sampling,
         seed=seed,
         stop_ids=fmt.stop_ids,
         stop=fmt.stop_texts,
+        opening=opening if together and messages else "",
+        continued=continued and together,
     )
+
+
+async def write(ctx: Context, role: ModelRole, fmt: ChatFormat, request: Request) -> Written:
+    """Let the model of `role` write a turn."""
     completion = await ctx.generate(role, request)
     thinking, text = fmt.split_thinking(completion.text) if role == "answer" else (None, completion.text)
-    return Written(text, thinking, completion, sampling, seed, ctx.model(role))
+    return Written(text, thinking, completion, request.sampling, request.seed, ctx.model(role))

@@ -165,6 +165,20 @@ class Contract:
             assert [one.prompt_tokens for one in together] == [one.prompt_tokens for one in reversed(backwards)]
         assert other.text != together[0].text
 
+    async def test_what_is_kept_of_a_row_changes_nothing(self, backend: Make, prompts: Prompts):
+        async with opened(backend(self.slots)) as it:
+            first = await it.generate(Request(prompts.ask, Sampling(max_tokens=self.cap), 5, continued=True))
+            text = f"{prompts.ask}{first.text} And more"
+            request = Request(text, Sampling(max_tokens=self.cap), 6, opening=prompts.ask, continued=True)
+            await asyncio.gather(*map(it.generate, self.asks(prompts, self.slots)))  # every slot is used again
+            kept = await it.generate(request)
+            again = await it.generate(request)
+            second = replace(request, prompt=f"{text}{kept.text} And more", seed=7)
+            after = await it.generate(second)
+        async with opened(backend(self.slots)) as it:
+            pairs = [(kept, await it.generate(request)), (after, await it.generate(second)), (kept, again)]
+            assert all(self.alike(it, *pair) for pair in pairs)
+
     @pytest.mark.parametrize("seed", [0, 1, 2**31, 2**32 - 1])
     async def test_every_seed_is_a_seed(self, backend: Make, prompts: Prompts, seed: int):
         async with opened(backend(self.slots)) as it:

@@ -15,7 +15,8 @@ import pytest
 from contract import Absent, Contract, Installed, Prompts, opened, same
 
 from localsynth.backends.gguf import read_facts, read_tensors
-from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings, library
+from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings, decoder, library
+from localsynth.backends.llamacpp.saved import Saved, SavedRows
 from localsynth.backends.llamacpp.settings import physical_cores, replays_exactly, resolve
 from localsynth.chat import derive
 from localsynth.errors import BackendError, MissingPackage, ModelError
@@ -103,6 +104,40 @@ async def test_what_a_neighbour_leaves_behind_changes_nothing(starter: Path):
         async with opened(small(starter, 1)) as fresh:
             for at, request in list(enumerate(requests + follow))[start : start + 3]:
                 assert same(await fresh.generate(request), together[at]), at
+
+
+async def asked_and_answered(model: Path) -> list[Completion]:
+    """Four questions on two slots, then their answers."""
+    async with opened(small(model, 2)) as backend:
+        ask = [Request(ASK, Sampling(max_tokens=40), seed, continued=True) for seed in range(4)]
+        asked = await asyncio.gather(*map(backend.generate, ask))
+        answers = [
+            Request(answering(done.text), Sampling(temperature=0, max_tokens=6), 0, opening=ASK) for done in asked
+        ]
+        return [*asked, *await asyncio.gather(*map(backend.generate, answers))]
+
+
+@pytest.mark.starter
+@pytest.mark.parametrize("spare", [1 << 30, 3_000_000, 0], ids=["room for all", "room for one or two", "no room"])
+async def test_an_answer_takes_its_question_over_where_there_is_room_to_keep_it(
+    starter: Path, monkeypatch: pytest.MonkeyPatch, spare: int
+):
+    plain = await asked_and_answered(starter)
+    taken: list[int] = []
+    restore = SavedRows.restore
+
+    def counted(self: SavedRows, saved: Saved, sequence: int) -> bool:
+        taken.append(len(saved.tokens))
+        return restore(self, saved, sequence)
+
+    monkeypatch.setattr(SavedRows, "restore", counted)
+    monkeypatch.setattr(decoder, "free_memory", lambda: 16 * spare)
+    done = await asked_and_answered(starter)
+    assert all(map(same, done, plain))
+    stopped = sum(one.finish_reason == "stop" for one in done[:4])
+    assert stopped >= 2
+    assert bool(taken) == bool(spare)
+    assert len(taken) <= stopped
 
 
 @pytest.mark.starter

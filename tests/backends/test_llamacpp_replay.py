@@ -37,7 +37,10 @@ def rows(count: int, *, greedy: bool) -> list[Request]:
             top_k=(0, 40)[seed % 2], min_p=(0.0, 0.05)[seed % 2], repeat_penalty=(1.0, 1.1)[seed % 4 // 2],
             max_tokens=4 + seed % 8,
         )  # fmt: skip
-        made.append(Request(prompt.replace("named", "called") if seed % 7 == 3 else prompt, sampling, seed))
+        prompt = prompt.replace("named", "called") if seed % 7 == 3 else prompt
+        # Some questions count as the model's own: they are decoded one at a time.
+        opening = ASK if seed % 4 == 1 and prompt.startswith(ASK) and prompt != ASK else ""
+        made.append(Request(prompt, sampling, seed, opening=opening, continued=seed % 5 == 0))
     return made
 
 

@@ -39,6 +39,9 @@ class Fake:
     def format(self, role: str, system: str | None) -> ChatFormat:
         return derive(TEMPLATE, TOKENS, system=DEFAULT if system is None else system)
 
+    def opening(self, system: str | None) -> str:
+        return self.format("ask", system).ask_prompt()
+
     async def generate(self, role: str, request: Request) -> Completion:
         self.requests.append((role, request))
         return Completion(f"text {len(self.requests)}", "stop", 2, 5, 7, 0.1)
@@ -131,3 +134,30 @@ async def test_imported_instructions_come_in_their_order_and_end() -> None:
     except Exhausted:
         return
     raise AssertionError("the list has no third")
+
+
+async def test_a_turn_says_what_it_goes_on_from_and_whether_another_takes_it_up() -> None:
+    """(opening, continued) of question, answer, follow-up and second answer: the system prompt may cut them apart."""
+    system = "<|im_start|>system\nYou teach history.<|im_end|>\n"
+    for steered, shown, opening in (
+        (False, False, DEFAULT_SYSTEM + QUESTION),
+        (True, True, system + QUESTION),
+        (True, False, ""),
+    ):
+        systems = [{"text": "You teach history."}] if steered else []
+        ctx = Fake(plan_from({"turns": 2, "systems": systems, "system_in_answer": shown}))
+        draft = await Magpie().propose(ctx)
+        talk = (Message("user", "Why?"),)
+        await Plain().answer(draft, talk, ctx)
+        talk += (Message("assistant", "Because."),)
+        await Magpie().follow_up(draft, talk, 0, ctx)
+        await Plain().answer(draft, (*talk, Message("user", "How?")), ctx)
+        found = [(request.opening, request.continued) for _, request in ctx.requests]
+        together = bool(opening)
+        assert found == [("", together), (opening, together), (opening, together), (opening, False)]
+
+
+async def test_nothing_is_kept_of_a_question_that_is_not_answered() -> None:
+    ctx = Fake(plan_from({"instructions_only": True}))
+    await Magpie().propose(ctx)
+    assert not ctx.requests[0][1].continued

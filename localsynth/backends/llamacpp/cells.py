@@ -7,18 +7,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from localsynth.backends.llamacpp.library import library
+from localsynth.backends.llamacpp.saved import Saved, SavedRows
 
 # Copying takes a whole cache; below this many tokens, computing them again is quicker.
 _WORTH_A_COPY = 16
+_WORTH_RESTORING = 2
 
 
 @dataclass(slots=True)
 class Slot:
-    """One sequence. `tokens`: what its cells were computed from; the first `sure` of them may be used again."""
+    """One sequence. `tokens`: what its cells were computed from, the first `pieces` of them as pieces of a prompt and
+    the others one at a time."""
 
     number: int
     tokens: list[int] = field(default_factory=list)
-    sure: int = 0
+    pieces: int = 0
     live: bool = False
 
 
@@ -26,47 +29,72 @@ class Cells:
     """The slots of one context.
 
     A token that was decoded beside others one at a time has other last bits in its cells than the same token read as
-    part of a prompt, so with `exact` only cells that a prompt filled are used again: a row then never depends on what
-    ran before it. `partial`: whether the model's memory can be cut at any token (recurrent ones cannot). `length`:
-    tokens that one slot holds.
+    part of a prompt, so with `exact` a prompt takes over only cells that were computed as its own would be: a row then
+    never depends on what ran before it. `partial`: whether the model's memory can be cut at any token (recurrent ones
+    cannot). `length`: tokens that one slot holds; `spare`: bytes for rows that will be continued.
     """
 
-    def __init__(self, context: int, slots: int, length: int, *, exact: bool, partial: bool) -> None:
+    def __init__(self, context: int, slots: int, length: int, *, exact: bool, partial: bool, spare: int) -> None:
         self._llama: Any = library()
         self._memory = self._llama.llama_get_memory(context)
         self._length = length
         self._exact, self._partial = exact, partial
+        self._saved = SavedRows(context, spare if partial else 0)
         self.slots = [Slot(number) for number in range(slots)]
 
-    def take(self, prompt: Sequence[int]) -> Slot:
-        """Make a free slot live whose cells hold as much of the prompt as can be had; the rest is cut off."""
+    def take(self, prompt: Sequence[int], pieces: int) -> Slot:
+        """Make a free slot live whose cells hold as much of the prompt as can be had; the rest is cut off.
+
+        `pieces`: how many of its tokens are to be read as pieces; the others are decoded one at a time.
+        """
         idle = [slot for slot in self.slots if not slot.live]
         if not self._partial:
             chosen = idle[0]
             self._cut(chosen, 0)
         else:
-            shared = [_shared(slot.tokens, slot.sure, prompt) for slot in self.slots]
-            chosen = max(idle, key=lambda slot: shared[slot.number])
-            donor = max(self.slots, key=lambda slot: shared[slot.number])
-            length = shared[chosen.number]
-            if shared[donor.number] >= length + _WORTH_A_COPY:
-                # An idle slot with little to lose takes the copy.
-                chosen = min(idle, key=lambda slot: (slot.sure, slot.number))
-                length = shared[donor.number]
-                self._copy(donor, chosen)
-            self._cut(chosen, length)
+            chosen = self._best(idle, prompt, pieces)
         chosen.live = True
         return chosen
+
+    def _best(self, idle: list[Slot], prompt: Sequence[int], pieces: int) -> Slot:
+        shared = [self._shared(slot, prompt, pieces) for slot in self.slots]
+        chosen = max(idle, key=lambda slot: shared[slot.number])
+        donor = max(self.slots, key=lambda slot: shared[slot.number])
+        # An idle slot with little to lose takes what comes from elsewhere.
+        target = min(idle, key=lambda slot: (len(slot.tokens), slot.number))
+        length = shared[chosen.number]
+        kept = max(self._saved, key=lambda row: self._shared(row, prompt, pieces), default=None)
+        in_store = self._shared(kept, prompt, pieces) if kept else 0
+        if kept and in_store >= max(length, shared[donor.number]) + _WORTH_RESTORING:
+            chosen, length = target, in_store if self._restore(kept, target) else 0
+        elif shared[donor.number] >= length + _WORTH_A_COPY:
+            chosen, length = target, shared[donor.number]
+            self._copy(donor, target)
+        self._cut(chosen, length)
+        return chosen
+
+    def fill(self, slot: Slot, prompt: Sequence[int]) -> bool:
+        """Have a live slot hold a whole prompt that is read as pieces, if need be from a slot that has read it since;
+        False where none has."""
+        whole = len(prompt)
+        if len(slot.tokens) == whole:
+            return True
+        donor = max(self.slots, key=lambda each: self._shared(each, prompt, whole))
+        if self._shared(donor, prompt, whole) < whole:
+            return False
+        self._copy(donor, slot)
+        self._cut(slot, whole)
+        return True
 
     def keep(self, slot: Slot, length: int) -> None:
         """Cut a live slot's cells to their first `length` tokens."""
         self._cut(slot, length if self._partial else 0)
 
-    def free(self, slot: Slot) -> None:
-        """The row is over; its cells stay for a prompt that begins alike."""
+    def free(self, slot: Slot, *, save: bool = False) -> None:
+        """The row is over; its cells stay for a prompt that begins alike. `save`: another row takes its text up."""
         slot.live = False
-        if not self._exact:
-            slot.sure = len(slot.tokens)
+        if save:
+            self._saved.save(slot.number, slot.tokens, slot.pieces)
 
     def gap(self) -> tuple[Slot, Slot] | None:
         """The highest live slot and the lowest idle one below it.
@@ -108,19 +136,32 @@ class Cells:
         # Between separate caches, llama.cpp copies whole sequences only.
         self._llama.llama_memory_seq_rm(self._memory, target.number, -1, -1)
         self._llama.llama_memory_seq_cp(self._memory, source.number, target.number, -1, -1)
-        target.tokens, target.sure = list(source.tokens), source.sure
+        target.tokens, target.pieces = list(source.tokens), source.pieces
+
+    def _restore(self, saved: Saved, target: Slot) -> bool:
+        self._cut(target, 0)
+        if not self._saved.restore(saved, target.number):
+            self._llama.llama_memory_seq_rm(self._memory, target.number, -1, -1)
+            return False
+        target.tokens, target.pieces = list(saved.tokens), saved.pieces
+        return True
 
     def _cut(self, slot: Slot, length: int) -> None:
         if len(slot.tokens) == length:
             return
         self._llama.llama_memory_seq_rm(self._memory, slot.number, length or -1, -1)
         del slot.tokens[length:]
-        slot.sure = min(slot.sure, length)
+        slot.pieces = min(slot.pieces, length)
+
+    def _shared(self, held: Slot | Saved, prompt: Sequence[int], pieces: int) -> int:
+        """How many leading cells are what the prompt's own would be."""
+        length = _alike(held.tokens, prompt)
+        return length if held.pieces == pieces or not self._exact else min(length, held.pieces, pieces)
 
 
-def _shared(tokens: list[int], sure: int, prompt: Sequence[int]) -> int:
+def _alike(tokens: list[int], prompt: Sequence[int]) -> int:
     """How many tokens both begin with; slices compare in C, so halving beats a loop."""
-    low, high = 0, min(sure, len(prompt))
+    low, high = 0, min(len(tokens), len(prompt))
     if tokens[:high] == prompt[:high]:
         return high
     while low < high:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -14,14 +15,15 @@ from localsynth.backends.llamacpp.batch import Batch
 from localsynth.backends.llamacpp.cells import Cells, Slot
 from localsynth.backends.llamacpp.library import last_words, library
 from localsynth.backends.llamacpp.sampling import Logits, Sampler, logprob
-from localsynth.backends.llamacpp.settings import LlamaCppSettings
+from localsynth.backends.llamacpp.settings import LlamaCppSettings, free_memory
 from localsynth.backends.llamacpp.vocabulary import Vocabulary
 from localsynth.backends.stepped import Step
 from localsynth.errors import BackendError, ContextOverflow, ModelError
 from localsynth.records import Request
 
 _NO_ROOM = 1  # llama_decode's way to say that the cache is full
-_REMEMBERED = 256  # prompts of which it is known that they came; those that came twice keep their logits, 200 KB each
+_SPARE = 1 / 16  # of the free memory, for rows that will be continued
+_REMEMBERED = 64  # prompts whose logits are kept, 200 KB each
 
 
 @dataclass(slots=True, eq=False)
@@ -33,14 +35,19 @@ class _Row:
     left: int
     logprobs: bool
     slot: Slot
+    pieces: int
+    continued: bool
     token: int = -1
+    given: deque[int] = field(default_factory=deque)
 
 
 class LlamaCppDecoder:
     """Rows of one loaded model. Frees `model` on `close`.
 
     A joining prompt is decoded in calls of its own: in one batch with the live rows, llama.cpp would cut it into
-    pieces that depend on its neighbours, and so would the last bits of its logits.
+    pieces that depend on its neighbours, and so would the last bits of its logits. What follows the opening of a
+    conversation is decoded one token at a time, as it was when the model wrote it: then its cells can be taken over
+    where they are still there, and have the same bits where they are not.
     """
 
     def __init__(self, model: int, vocabulary: Vocabulary, settings: LlamaCppSettings, info: BackendInfo) -> None:
@@ -49,14 +56,17 @@ class LlamaCppDecoder:
         self._model, self._vocabulary, self._chunk = model, vocabulary, settings.batch
         self._context = make_context(self._llama, model, settings)
         recurrent = self._llama.llama_model_is_recurrent(model) or self._llama.llama_model_is_hybrid(model)
+        self._exact, self._partial = info.exact_replay, not recurrent
+        spare = int((free_memory() or 0) * _SPARE)
         self._cells = Cells(
-            self._context, sequences(settings), settings.context, exact=info.exact_replay, partial=not recurrent
-        )
+            self._context, sequences(settings), settings.context,
+            exact=self._exact, partial=self._partial, spare=spare,
+        )  # fmt: skip
         self._batch = Batch(max(settings.batch, sequences(settings)))
         self._rows: dict[int, _Row] = {}
         self._joining: list[_Row] = []
         self._ends = frozenset(vocabulary.end_ids)
-        self._seen: OrderedDict[tuple[int, ...], Logits | None] = OrderedDict()
+        self._seen: OrderedDict[tuple[int, ...], Logits] = OrderedDict()
         self._order: dict[int, int] = {}
 
     def add(self, uid: int, request: Request) -> int:
@@ -73,9 +83,10 @@ class LlamaCppDecoder:
             )
         avoided = self._vocabulary.avoided(sampling.avoid_first) if sampling.avoid_first else ()
         sampler = Sampler(sampling, request.seed, avoided)
-        slot = self._cells.take(prompt)
+        pieces = self._pieces(prompt, request.opening)
+        slot = self._cells.take(prompt, pieces)
         stops = self._ends.union(request.stop_ids)
-        row = _Row(uid, prompt, sampler, stops, sampling.max_tokens, request.logprobs, slot)
+        row = _Row(uid, prompt, sampler, stops, sampling.max_tokens, request.logprobs, slot, pieces, request.continued)
         self._rows[uid] = row
         self._joining.append(row)
         return len(prompt)
@@ -84,7 +95,7 @@ class LlamaCppDecoder:
         """Read the prompts that joined, then decode one token for every live row."""
         self._close_gaps()
         joined, self._joining = self._joining, []
-        steps = [self._begin(row) for row in joined]
+        steps = [step for row in joined if (step := self._begin(row))]
         rows = list(self._rows.values())
         while rows and not self._decode(rows):
             # The longest row gives way; the engine may try it again when there is room.
@@ -96,7 +107,10 @@ class LlamaCppDecoder:
         logits = self._logits(len(self._order))
         for row in rows:
             row.slot.tokens.append(row.token)
-            steps.append(self._advance(row, logits[self._order[row.slot.number]]))
+            if row.given:
+                row.token = row.given.popleft()
+            else:
+                steps.append(self._advance(row, logits[self._order[row.slot.number]]))
         return steps
 
     def remove(self, uid: int) -> None:
@@ -131,33 +145,52 @@ class LlamaCppDecoder:
         self._cells.forget_company(company)
         return True
 
-    def _begin(self, row: _Row) -> Step:
-        """Read a prompt and draw the first token."""
-        known = self._seen.get(tuple(row.prompt))
-        slot = row.slot
-        if known is None or len(slot.tokens) < len(row.prompt):
-            # A lone token takes another path through the matrix products than a piece of a prompt.
-            self._cells.keep(slot, max(0, min(len(slot.tokens), len(row.prompt) - 2)))
+    def _begin(self, row: _Row) -> Step | None:
+        """Read a prompt and draw the first token; None where some of it is still to be decoded one at a time."""
+        if row.pieces < len(row.prompt):
+            return self._continue(row)
+        known = self._known(row.prompt)
+        if known is None or not self._cells.fill(row.slot, row.prompt):
             if not self._read(row):
                 return self._fail(row, "there is no room for the prompt")
             known = self._logits(1)[0].copy()
             self._remember(row.prompt, known)
         return self._advance(row, known)
 
+    def _continue(self, row: _Row) -> Step | None:
+        slot, prompt = row.slot, row.prompt
+        if len(slot.tokens) < row.pieces and not self._read(row):
+            return self._fail(row, "there is no room for the prompt")
+        # The logits after the last token are wanted, so it is decoded even where its cell is there.
+        self._cells.keep(slot, min(len(slot.tokens), len(prompt) - 1))
+        row.token, *rest = prompt[len(slot.tokens) :]
+        row.given.extend(rest)
+        return None
+
     def _read(self, row: _Row) -> bool:
-        slot, end = row.slot, len(row.prompt)
+        """Read what is missing of the prompt's pieces, with the logits after the prompt's end."""
+        slot, end = row.slot, row.pieces
+        # A lone token takes another path through the matrix products than a piece of a prompt.
+        self._cells.keep(slot, max(0, min(len(slot.tokens), end - 2)))
         while (start := len(slot.tokens)) < end:
             size = min(self._chunk, end - start)
             size -= end - start - size == 1
             piece = row.prompt[start : start + size]
-            batch = self._batch.prompt(piece, start, slot.number, last=start + size == end)
+            batch = self._batch.prompt(piece, start, slot.number, last=start + size == len(row.prompt))
             code = self._llama.llama_decode(self._context, batch)
             if code == _NO_ROOM:
                 return False
             self._check(code)
             slot.tokens.extend(piece)
-        slot.sure = end
+            slot.pieces = len(slot.tokens)
         return True
+
+    def _pieces(self, prompt: list[int], opening: str) -> int:
+        """How many tokens of a prompt are read as pieces."""
+        if not opening or not self._exact or not self._partial:
+            return len(prompt)
+        pairs = zip(prompt, self._vocabulary.tokenize(opening), strict=False)
+        return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs)) or len(prompt)
 
     def _advance(self, row: _Row, logits: Logits) -> Step:
         """Draw the next token of a row."""
@@ -169,7 +202,7 @@ class LlamaCppDecoder:
         values = (logprob(logits, token),) if row.logprobs else ()
         row.left -= 1
         if token in row.stops:
-            self._free(row.uid)
+            self._free(row.uid, save=row.continued)
             return Step(row.uid, finish="stop", stopped_by=token, logprobs=values)
         row.token = token
         if row.left <= 0:
@@ -181,8 +214,8 @@ class LlamaCppDecoder:
         self._free(row.uid)
         return Step(row.uid, error=BackendError(why, "use fewer slots or less context", retryable=True))
 
-    def _free(self, uid: int) -> None:
-        self._cells.free(self._rows.pop(uid).slot)
+    def _free(self, uid: int, *, save: bool = False) -> None:
+        self._cells.free(self._rows.pop(uid).slot, save=save)
 
     def _close_gaps(self) -> None:
         """Let the last rows move up; a gap costs about 11 ms a step of the starter model, a copy 1.4 ms once."""
@@ -192,11 +225,16 @@ class LlamaCppDecoder:
             self._cells.move(source, target)
             row.slot = target
 
+    def _known(self, prompt: list[int]) -> Logits | None:
+        """The logits after a prompt that was read before."""
+        known = self._seen.get(tuple(prompt))
+        if known is not None:
+            self._seen.move_to_end(tuple(prompt))
+        return known
+
     def _remember(self, prompt: list[int], logits: Logits) -> None:
         """Keep the logits of a prompt that comes again, as every question's does under the same system prompt."""
-        key = tuple(prompt)
-        self._seen[key] = logits if key in self._seen else None
-        self._seen.move_to_end(key)
+        self._seen[tuple(prompt)] = logits
         if len(self._seen) > _REMEMBERED:
             self._seen.popitem(last=False)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from localsynth.methods.base import Context, Draft, Message, Written
-from localsynth.methods.writing import pick_sampling, write
+from localsynth.methods.writing import pick_sampling, turn_request, write
 
 
 class Plain:
@@ -20,4 +20,13 @@ class Plain:
         fmt = ctx.format("answer", draft.system if ctx.plan.system_in_answer else None)
         step = str(len(messages))
         sampling = pick_sampling(ctx.plan.answer.sampling, ctx, f"answer/{step}")
-        return [await write(ctx, "answer", fmt, messages, sampling=sampling, seed=ctx.seed(f"assistant/{step}"))]
+        request = turn_request(
+            fmt,
+            messages,
+            "answer",
+            sampling=sampling,
+            seed=ctx.seed(f"assistant/{step}"),
+            opening=ctx.opening(draft.system),
+            continued=len(messages) + 1 < 2 * ctx.plan.turns,
+        )
+        return [await write(ctx, "answer", fmt, request)]
