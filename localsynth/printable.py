@@ -7,12 +7,13 @@ import shutil
 import unicodedata
 
 _UNSAFE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028\u2029\u202a-\u202e\u2060-\u2069"
+    "\ud800-\udfff\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]"
 )
 
 
 def printable(text: str, limit: int | None = None) -> str:
-    """`text` with every character that a terminal would obey shown as U+FFFD; newlines and tabs stay.
+    """`text` with every character that a terminal would obey, or nobody see, shown as U+FFFD; newlines and tabs stay.
 
     `limit`: characters; a longer text ends in an ellipsis.
     """

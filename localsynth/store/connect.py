@@ -114,6 +114,17 @@ def faults(path: Path) -> Iterator[None]:
 
 
 @contextmanager
+def lenient(connection: sqlite3.Connection) -> Iterator[None]:
+    """Read texts that a damaged file holds as bytes which are no UTF-8."""
+    before = connection.text_factory
+    connection.text_factory = lambda raw: raw.decode("utf-8", "replace")
+    try:
+        yield
+    finally:
+        connection.text_factory = before
+
+
+@contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[None]:
     """All or nothing. The write lock is taken at once: taking it halfway could fail where waiting cannot help."""
     connection.execute("BEGIN IMMEDIATE")

@@ -13,7 +13,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from localsynth.errors import StoreError
-from localsynth.store.connect import faults, open_writer, transaction
+from localsynth.store.connect import faults, lenient, open_writer, transaction
 
 _CJK = re.compile(
     "([\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\ua960-\ua97f"
@@ -56,7 +56,7 @@ def catch_up(path: Path, reader: sqlite3.Connection) -> None:
 
 def index(path: Path, connection: sqlite3.Connection, limit: int = 500) -> int:
     """Index up to `limit` waiting turns in one transaction; returns how many were looked at, 0 when none waits."""
-    with faults(path), transaction(connection):
+    with faults(path), lenient(connection), transaction(connection):
         gone, added, seen = _waiting(connection, limit)
         connection.executemany("INSERT INTO search (search, rowid, text) VALUES ('delete', ?, ?)", gone)
         connection.executemany("INSERT INTO search (rowid, text) VALUES (?, ?)", added)

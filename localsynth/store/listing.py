@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from localsynth.errors import NotFound
+from localsynth.errors import NotFound, StoreError
 from localsynth.records import Candidate, Neighbour, Pair, Score, Turn, sample_id
 from localsynth.store import fts
-from localsynth.store.connect import faults
+from localsynth.store.connect import faults, lenient
 from localsynth.store.encode import TURN_COLUMNS, read_turn
 from localsynth.store.rows import Counts, DatasetRow, Message, ReviewRow, SampleRow
 
@@ -151,27 +151,61 @@ class SampleQueries:
         return "s.id IN (SELECT t.sample FROM search f JOIN turns t ON t.id = f.rowid WHERE f.search MATCH ?)", [query]
 
     def rows(self, ids: Sequence[int]) -> list[SampleRow]:
-        """The samples with these ids, in this order, with turns and latest review; unknown ids are left out."""
+        """The samples with these ids, in this order, with turns and latest review; unknown ids are left out.
+
+        A row that is damaged in the file is given with what can be read of it and says so in its `fault`.
+        """
         found: dict[int, SampleRow] = {}
         for start in range(0, len(ids), _BATCH):
             batch = [int(number) for number in ids[start : start + _BATCH]]
-            marks = ", ".join("?" * len(batch))
-            turns: dict[int, list[Turn]] = {}
-            sql = f"SELECT {TURN_COLUMNS} FROM turns WHERE sample IN ({marks}) ORDER BY sample, position"
-            for row in self._all(sql, batch):
-                turns.setdefault(row[0], []).append(read_turn(row))
-            reviews = {review.sample: review for review in self._reviews(batch)}
-            sql = f"SELECT {_SAMPLE_COLUMNS} FROM samples s JOIN verdicts v ON v.sample = s.id WHERE s.id IN ({marks})"
-            for row in self._all(sql, batch):
-                found[row[0]] = _sample(row, tuple(turns.get(row[0], ())), reviews.get(row[0]))
+            try:
+                found |= self._read_rows(batch)
+            except StoreError as error:
+                if "decode to UTF-8" not in error.message:
+                    raise
+                with lenient(self._connection):
+                    found |= self._read_rows(batch)
         return [found[number] for number in ids if number in found]
 
-    def _reviews(self, samples: Sequence[int]) -> list[ReviewRow]:
+    def _read_rows(self, batch: list[int]) -> dict[int, SampleRow]:
+        marks = ", ".join("?" * len(batch))
+        turns: dict[int, list[Turn]] = {}
+        damaged: dict[int, str] = {}
+        sql = f"SELECT {TURN_COLUMNS} FROM turns WHERE sample IN ({marks}) ORDER BY sample, position"
+        for row in self._all(sql, batch):
+            try:
+                turn = read_turn(row)
+            except (ValueError, TypeError) as error:
+                damaged[row[0]] = f"turn {row[1]}: {error}"
+                turn = read_turn((*row[:5], "[]", *row[6:8], None, *row[9:]))
+            turns.setdefault(row[0], []).append(turn)
+        reviews = {review.sample: review for review in self._reviews(batch, damaged)}
+        sql = f"SELECT {_SAMPLE_COLUMNS} FROM samples s JOIN verdicts v ON v.sample = s.id WHERE s.id IN ({marks})"
+        found = {}
+        for row in self._all(sql, batch):
+            number = row[0]
+            try:
+                sample = _sample(row, tuple(turns.get(number, ())), reviews.get(number))
+            except (ValueError, TypeError) as error:
+                damaged[number] = f"detail: {error}"
+                sample = _sample((*row[:8], "{}", *row[9:]), tuple(turns.get(number, ())), reviews.get(number))
+            found[number] = replace(sample, fault=damaged[number]) if number in damaged else sample
+        return found
+
+    def _reviews(self, samples: Sequence[int], damaged: dict[int, str] | None = None) -> list[ReviewRow]:
         sql = (
             "SELECT id, sample, verdict, note, edits, created, tags, batch FROM reviews "
             f"WHERE sample IN ({', '.join('?' * len(samples))}) ORDER BY id"
         )
-        return [_review(row) for row in self._all(sql, samples)]
+        found = []
+        for row in self._all(sql, samples):
+            try:
+                found.append(_review(row))
+            except (ValueError, TypeError, AttributeError) as error:
+                found.append(_review((*row[:4], "{}", row[5], "[]", row[7])))
+                if damaged is not None:
+                    damaged[row[1]] = f"review {row[0]}: {error}"
+        return found
 
     def sample(self, sample: int) -> SampleRow:
         """Everything known about one sample. NotFound when there is none with this id."""

@@ -168,7 +168,7 @@ class SampleRow:
     """A sample with its verdict. Lists carry `turns` and the latest review; `Reader.sample` fills the rest.
 
     `kept`: done, no failing score (or a person accepted it) and not rejected by a person. `by` says whose word that
-    is. `rule`: the first failing score, None when none fails.
+    is. `rule`: the first failing score, None when none fails. `fault`: which part of the row is damaged in the file.
     """
 
     id: int
@@ -192,6 +192,7 @@ class SampleRow:
     reviews: tuple[ReviewRow, ...] = ()
     candidates: tuple[Candidate, ...] = ()
     pairs: tuple[Pair, ...] = ()
+    fault: str | None = None
 
     @property
     def messages(self) -> tuple[Message, ...]:

@@ -222,3 +222,22 @@ def test_a_store_of_version_2_comes_up_to_date(path: Path) -> None:
         assert (row.review.note, row.review.tags, row.review.batch) == ("old", (), None)
         assert reader.facets("R").topics == ("maths",)
         assert reader.query_count(Query("R", topic="maths")) == 1
+
+
+def test_a_damaged_row_is_given_with_its_fault(path: Path) -> None:
+    with Store.open(path) as store, Reader.open(path) as reader:
+        run = store.create_run(method="magpie", plan={}, seed=0, target=1)
+        ids = [Sample(run, index).id for index in range(5)]
+        store.save([Sample(run, index, state="done", detail={"a": 1}) for index in range(5)])
+        store.save([Turn(sample, 0, "user", "why?", "why?", rules=("trim",)) for sample in ids])
+        store.save([Review(ids[2], "reject", "bad", {0: "what?"})])
+        broken = "UPDATE {} SET {} = '[broken' WHERE {} = ?"
+        store._connection.execute(broken.format("samples", "detail", "id"), ids[:1])
+        store._connection.execute(broken.format("turns", "rules", "sample"), ids[1:2])
+        store._connection.execute(broken.format("reviews", "edits", "sample"), ids[2:3])
+        store._connection.execute("UPDATE turns SET content = CAST(x'6162ff' AS TEXT) WHERE sample = ?", ids[3:4])
+        rows = reader.rows(ids)
+        assert [(row.fault or "").partition(":")[0] for row in rows] == ["detail", "turn 0", "review 1", "", ""]
+        assert [row.instruction for row in rows] == ["why?", "why?", "why?", "ab\ufffd", "why?"]
+        assert (rows[2].review.verdict, rows[2].review.note) == ("reject", "bad")
+        assert reader.sample(ids[2]).reviews[0].edits == {}
