@@ -46,6 +46,7 @@ near_duplicates = false
 context = 512
 """
 _NOWHERE = subprocess.DEVNULL
+_LONG_S = 400  # the slowest part takes 50 s on two idle cores, 100 s on busy ones
 Cluster = Callable[..., subprocess.Popen[str]]
 _RAY = Path(sys.executable).with_name("ray")
 # The second one keeps Ray on the loopback interface; who connects must say the same, and have the token.
@@ -77,7 +78,7 @@ def address() -> Iterator[str]:
     # A test run that is told to end must come to what stands below.
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        until(lambda: head.poll() is not None or _listens(port), "Ray answers", 60)
+        until(lambda: head.poll() is not None or _listens(port), "Ray answers", _LONG_S)
         assert head.poll() is None
         yield f"127.0.0.1:{port}"
     finally:
@@ -97,7 +98,7 @@ def _listens(port: int) -> bool:
 
 def pack(folder: Path, plan: Path, shards: int) -> Path:
     code, _, err = end(
-        start("handoff", "pack", plan, folder / "job", "--shards", shards, "--store", folder / "no.db"), 120
+        start("handoff", "pack", plan, folder / "job", "--shards", shards, "--store", folder / "no.db"), _LONG_S
     )
     assert code == 0, err
     return folder / "job"
@@ -128,7 +129,7 @@ def merged(job: Path, shards: int) -> Path:
     """The store that the shards were merged into; every row of theirs is there once."""
     main = job.parent / "main.db"
     stores = [job / "shards" / f"shard-{shard}-of-{shards}.db" for shard in range(1, shards + 1)]
-    code, _, err = end(start("merge", main, *stores), 120)
+    code, _, err = end(start("merge", main, *stores), _LONG_S)
     assert code == 0, err
     # What a shard had in flight when it reached its target stays there.
     samples = "SELECT id, run, idx, attempt FROM samples WHERE state IN ('done', 'failed')"
@@ -154,13 +155,13 @@ def test_a_worker_is_killed_in_the_middle_and_nothing_is_lost_or_made_twice(
     running = cluster(job, "--address", address, "--slots", 4)
     victim = job / "shards" / "shard-2-of-2.db"
     done = "SELECT id, created FROM samples WHERE state = 'done'"
-    until(lambda: running.poll() is not None or ask(victim, done), "a row is committed", 100)
+    until(lambda: running.poll() is not None or ask(victim, done), "a row is committed", _LONG_S)
     assert running.poll() is None, end(running)
     before = rows(victim, done)
     assert before
     assert ask(victim, "SELECT state FROM runs") == "running"
     os.kill(ask(victim, "SELECT pid FROM runs"), signal.SIGKILL)
-    code, out, err = end(running, 150)
+    code, out, err = end(running, _LONG_S)
     assert code == 0, err
     assert "a worker died; its shard goes on with another one" in err
     found = json.loads(out)
@@ -179,7 +180,7 @@ def test_duplicates_of_other_shards_are_caught_before_they_are_answered(
     questions = repeated_questions(tmp_path / "questions.jsonl", 300)
     more = f'method = "imported"\ninstructions = "{questions}"'
     job = pack(tmp_path, write_plan(tmp_path / "plan.toml", target=120, more=more), 4)
-    code, out, err = end(cluster(job, "--address", address), 60)
+    code, out, err = end(cluster(job, "--address", address), _LONG_S)
     assert code == 0, err
     assert json.loads(out)["kept"] == 120
     assert "4 of 4 shards finished with 120 of 120 kept" in err
@@ -197,14 +198,18 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(cluster:
     job = pack(tmp_path, plan, 2)
     running = cluster(job, "--address", "local", "--slots", 1)
     store = job / "shards" / "shard-1-of-2.db"
-    until(lambda: running.poll() is not None or (ask(store, "SELECT count(*) FROM samples") or 0), "it is at work", 60)
+    until(
+        lambda: running.poll() is not None or (ask(store, "SELECT count(*) FROM samples") or 0),
+        "it is at work",
+        _LONG_S,
+    )
     running.send_signal(signal.SIGINT)
-    code, _, err = end(running, 60)
+    code, _, err = end(running, _LONG_S)
     assert code in {0, 130}, err  # 0 where the last row was in flight
     open_rows = "SELECT count(*) FROM samples WHERE state <> 'done'"
     assert ask(store, "SELECT state FROM runs") in {"stopped", "finished"}
     assert ask(store, open_rows) is not None
-    code, out, err = end(cluster(job, "--address", "local"), 60)
+    code, out, err = end(cluster(job, "--address", "local"), _LONG_S)
     assert code == 0, err
     assert json.loads(out)["kept"] == 60
     assert len(kept_texts(merged(job, 2))) == 60
@@ -212,9 +217,9 @@ def test_ctrl_c_finishes_what_is_in_flight_and_the_same_command_goes_on(cluster:
 
 def test_vllm_without_a_gpu_and_too_many_workers_are_one_line(address: str, cluster: Cluster, tmp_path: Path) -> None:
     job = pack(tmp_path, write_plan(tmp_path / "plan.toml"), 8)
-    code, out, err = end(cluster(job, "--address", address, "--backend", "vllm"), 60)
+    code, out, err = end(cluster(job, "--address", address, "--backend", "vllm"), _LONG_S)
     assert (code, out) == (3, "")
     assert err.startswith("localsynth: vLLM needs 1 GPU for each worker, and this cluster has none\n  next: ")
-    code, out, err = end(start("handoff", "cluster", job, "--address", address, "--workers", 7), 60)
+    code, out, err = end(start("handoff", "cluster", job, "--address", address, "--workers", 7), _LONG_S)
     assert (code, out) == (2, "")
     assert err.startswith("localsynth: 7 workers of 1 CPUs and 0 GPUs do not fit: the cluster has 6 and 0\n  next: ")
