@@ -48,13 +48,13 @@ _RULES: Mapping[BulkVerb, _Rule] = {
     "note": _Rule("r.note IS NOT :text", "r.note IS NULL", note=":text"),
 }
 # What samples were before a batch that has the last word about them. The batch that they were of then comes back too,
-# so that it can be taken back next.
+# so that it can be taken back next. (`+`: not by the index of batches, which would meet every row of it every time.)
 _BEFORE = """
 SELECT b.sample, coalesce(p.verdict, 'undecided'), p.note, coalesce(p.edits, '{}'), coalesce(p.tags, '[]'), p.batch
 FROM json_each(:ids) j JOIN reviews b ON b.id = (SELECT max(id) FROM reviews WHERE sample = j.value)
 LEFT JOIN reviews p ON p.id = (SELECT max(id) FROM reviews WHERE sample = j.value
   AND id < (SELECT min(id) FROM reviews WHERE sample = j.value AND batch = :batch))
-WHERE b.batch = :batch
+WHERE +b.batch = :batch
 """
 _STANDING = (
     "FROM reviews b WHERE b.batch = :batch AND b.sample BETWEEN :first AND :last "
