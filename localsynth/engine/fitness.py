@@ -135,6 +135,22 @@ def refuse_unfit(plan: Plan) -> None:
         )
 
 
+def verdict_of(found: Any) -> Verdict | None:
+    """A report as `Checkup.as_data` gives it; None for anything else. Grade and reason alone will do."""
+    try:
+        grade, reason = found["grade"], str(found["reason"])
+        if grade not in get_args(Grade):
+            return None
+        rate, low, high = (float(found.get(key, 0.0)) for key in ("yield", "low", "high"))
+        causes = {str(cause): int(count) for cause, count in found.get("causes", {}).items()}
+        examples = tuple(str(text) for text in found.get("examples", ()))
+        return Verdict(
+            grade, reason, str(found.get("at", "")), int(found.get("turns", 0)), rate, low, high, causes, examples
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
 def recall(model: Path) -> Verdict | None:
     """The doctor's last word of this file as it is now, or of the file that it is an optimised copy of."""
     own = _recall(model)
@@ -189,15 +205,7 @@ def _remember(model: Path, checkup: Checkup) -> None:
 
 
 def _recall(model: Path) -> Verdict | None:
-    """An older version kept the grade and its reason alone."""
     try:
-        found = json.loads(_verdict_file(model).read_text(encoding="utf-8"))
-        grade, reason = found["grade"], str(found["reason"])
-        if grade not in get_args(Grade):
-            return None
-        rates = (float(found.get(key, 0.0)) for key in ("yield", "low", "high"))
-        causes = {str(cause): int(count) for cause, count in found.get("causes", {}).items()}
-        examples = tuple(str(text) for text in found.get("examples", ()))
-        return Verdict(grade, reason, str(found.get("at", "")), int(found.get("turns", 0)), *rates, causes, examples)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return verdict_of(json.loads(_verdict_file(model).read_text(encoding="utf-8")))
+    except (OSError, ValueError):
         return None

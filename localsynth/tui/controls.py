@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import secrets
 from functools import partial
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from localsynth.config import Plan
 from localsynth.engine import launch
 from localsynth.store.rows import Verb
 from localsynth.tui.asking import AskingScreen
 from localsynth.tui.screens.confirm import Confirm
-from localsynth.tui.screens.new_run import NewRun
 from localsynth.tui.watching import RunView
 
 
@@ -21,7 +18,7 @@ class ControlScreen(AskingScreen):
     """A screen with one run in hand that can be paused, resumed and stopped."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("n", "new_run", "New", id="run.new", tooltip="Make a new run with the defaults"),
+        Binding("n", "new_run", "New", id="run.new", tooltip="Make a new run"),
         Binding("p", "pause", "Pause", id="run.pause", tooltip="Start nothing new until the run is resumed"),
         Binding("s", "resume", "Resume", id="run.resume", tooltip="Go on with a paused, stopped or died run"),
         Binding("x", "stop", "Stop", id="run.stop", tooltip="Finish what is being written, then stop"),
@@ -72,7 +69,7 @@ class ControlScreen(AskingScreen):
             self.app.push_screen(Confirm(question, "Stop"), partial(self._stop, view, "drain"))
 
     def action_new_run(self) -> None:
-        self.app.push_screen(NewRun(), self._create)
+        self.ui.new_run()
 
     def _stop(self, view: RunView, verb: Verb, sure: bool | None) -> None:
         if sure:
@@ -99,13 +96,3 @@ class ControlScreen(AskingScreen):
             self.look()
 
         self.ask("control", partial(self.ui.launcher.start, run), then, writes="the start of the run")
-
-    def _create(self, target: int | None) -> None:
-        if target is None:
-            return
-        plan = Plan(target=target, seed=secrets.randbelow(2**32))
-
-        def then(run: str) -> None:
-            self._start(run, f"A new run writes {target} pairs. enter watches it, r reviews them.")
-
-        self.ask("control", partial(self.ui.launcher.create, plan), then, writes="the new run")

@@ -35,7 +35,7 @@ class Draft:
         self._text = _NEW
         self._document: tomlkit.TOMLDocument | None = tomlkit.parse(_NEW)
         self._before: list[str] = []
-        self._broken = ""
+        self._broken = self._typing = ""
         self.put("target", Plan().target)
         self._before.clear()
 
@@ -79,15 +79,22 @@ class Draft:
             usual_value = usual_value[part]
         return usual_value
 
-    def put(self, key: str, value: Any) -> None:
-        """Write one value; comments and order stay. PlanError while the text is no TOML."""
+    def put(self, key: str, value: Any, *, typing: bool = False) -> None:
+        """Write one value; comments and order stay. PlanError while the text is no TOML.
+
+        `typing`: what is typed character by character is one step.
+        """
+        goes_on, steps = typing and self._typing == key, len(self._before)
         self.change({key: value})
+        if goes_on and len(self._before) > steps:
+            self._before.pop()
+        self._typing = key if typing else ""
 
     def change(self, values: Mapping[str, Any]) -> None:
         """Write several values in one step; None takes a key out."""
         if self._document is None:
             raise PlanError(f"the text is no TOML: {self._broken}", "mend it first: e opens the editor, z goes back")
-        before = self._text
+        before, self._typing = self._text, ""
         for key, value in values.items():
             *path, last = key.split(".")
             table: Any = self._document
@@ -118,7 +125,7 @@ class Draft:
         return None
 
     def _take(self, text: str) -> None:
-        self._text, self._broken = text, ""
+        self._text, self._broken, self._typing = text, "", ""
         try:
             self._document = tomlkit.parse(text)
         except TOMLKitError as error:

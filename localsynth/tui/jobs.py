@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -47,6 +48,7 @@ class _Child:
     outlives: bool
     began: float = field(default_factory=time.monotonic)
     cancelled: bool = False
+    told: bool = False
     marks: list[tuple[float, float]] = field(default_factory=list)
     last: JobView | None = None
 
@@ -57,20 +59,24 @@ class Jobs:
     def __init__(self) -> None:
         self._children: dict[str, _Child] = {}
 
-    def start(self, key: str, title: str, arguments: Sequence[str], *, outlives: bool = False) -> None:
+    def start(self, key: str, title: str, arguments: Sequence[str], *, text: str = "", outlives: bool = False) -> None:
         """Start `localsynth ARGUMENTS --json`; nothing happens while the job of this key is at work.
 
-        `outlives`: it goes on when the UI is left; others end with it. LocalsynthError when it cannot be started.
+        `text`: what it reads from its standard input. `outlives`: it goes on when the UI is left; others end with it.
+        LocalsynthError when it cannot be started.
         """
         child = self._children.get(key)
         if child is not None and child.process.poll() is None:
             return
         # Files without a name: a child that goes on when nobody reads writes into them as before.
         out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - open as long as the job
+        given = tempfile.TemporaryFile()  # noqa: SIM115
+        given.write(text.encode())
+        given.seek(0)
         try:
             process = subprocess.Popen(
                 [sys.executable, "-m", "localsynth", *arguments, "--json"],
-                stdin=subprocess.DEVNULL,
+                stdin=given,
                 stdout=out,
                 stderr=err,
                 start_new_session=outlives,
@@ -78,6 +84,8 @@ class Jobs:
             )
         except OSError as error:
             raise LocalsynthError(f"{title} cannot be started: {error.strerror}", "free some memory") from None
+        finally:
+            given.close()
         self._children[key] = _Child(title, process, out, err, outlives)
 
     def views(self) -> dict[str, JobView]:
@@ -85,12 +93,20 @@ class Jobs:
         return {key: self._view(key, child) for key, child in list(self._children.items())}
 
     def cancel(self, key: str) -> bool:
-        """End a job as Ctrl-C would; what it has fetched so far stays. False where it is not at work."""
+        """End a job; what it has fetched so far stays. False where it is not at work."""
         child = self._children.get(key)
         if child is None or child.process.poll() is not None:
             return False
         child.cancelled = True
         child.process.terminate()
+        return True
+
+    def tell(self, key: str) -> bool:
+        """Whether the end of this job has not been told yet; from now on it has."""
+        child = self._children.get(key)
+        if child is None or child.told:
+            return False
+        child.told = True
         return True
 
     def forget(self, key: str) -> None:
@@ -103,13 +119,16 @@ class Jobs:
         """The UI is left: end what does not outlive it; a line for each job that was at work."""
         said = []
         for child in self._children.values():
-            if child.process.poll() is not None:
-                continue
-            if child.outlives:
+            if child.process.poll() is None and child.outlives:
                 said.append(f"{child.title} goes on without the UI (process {child.process.pid})")
-            else:
+            elif child.process.poll() is None:
                 child.process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    child.process.wait(2)
                 said.append(f"{child.title} was ended with the UI")
+            child.out.close()
+            child.err.close()
+        self._children.clear()
         return said
 
     def _view(self, key: str, child: _Child) -> JobView:

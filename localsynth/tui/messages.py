@@ -40,10 +40,3 @@ class VerdictSaved(Message, bubble=False):
 
     review: Review
     error: LocalsynthError | None
-
-
-@dataclass
-class ModelFound(Message, bubble=False):
-    """Which model a new run would use, or why there is none."""
-
-    text: str
