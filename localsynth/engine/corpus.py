@@ -12,6 +12,7 @@ import numpy as np
 
 from localsynth import catalog
 from localsynth.config import GatePlan
+from localsynth.engine.bounds import Bounds
 from localsynth.errors import MissingPackage
 from localsynth.filters.duplicates import exact_duplicate, instruction_key
 from localsynth.filters.findings import Finding, rejection
@@ -52,7 +53,7 @@ class Decision:
 
     def rows(self, sample: int) -> list[Row]:
         """Scores always; the key and the vector, by which later ones are judged, only of what was admitted."""
-        rows: list[Row] = [finding.score(sample, _FIELD) for finding in self.findings]
+        rows: list[Row] = [row for finding in self.findings for row in finding.rows(sample, _FIELD)]
         if self.neighbour is not None:
             rows.append(self.neighbour)
         if self.passed:
@@ -65,15 +66,20 @@ class Decision:
 class Corpus:
     """Exact and near duplicates against everything that this store admitted, and `known`, another store, with it.
 
-    One thread at a time. `shared` is asked last, about what passed here.
+    One thread at a time. `shared` is asked last, about what passed here. `bounds`: thresholds that may be moved.
 
     The encoder is loaded at the first decision, while the model writes on.
     """
 
     def __init__(
-        self, store: Path, gate: GatePlan, known: Path | None = None, shared: SharedKeys | None = None
+        self,
+        store: Path,
+        gate: GatePlan,
+        known: Path | None = None,
+        shared: SharedKeys | None = None,
+        bounds: Bounds | None = None,
     ) -> None:
-        self._shared = shared
+        self._shared, self._bounds = shared, bounds or Bounds()
         self._stores, self._gate = {store: "", **({known: " at home"} if known else {})}, gate
         self._keys: dict[int, int] | None = None
         self._names: dict[int, tuple[int, str]] = {}
@@ -91,6 +97,7 @@ class Corpus:
             else:
                 fresh.append(row)
         if self._near is not None and fresh:
+            self._near.bounds = self._bounds.similarity
             judged = self._near.admit([ids[row] for row in fresh], [texts[row] for row in fresh])
             for row, found in zip(fresh, judged, strict=True):
                 _add(decisions[row], ids[row], texts[row], found)

@@ -9,6 +9,7 @@ from functools import partial
 
 from localsynth.config import Plan
 from localsynth.engine.awake import Vigil
+from localsynth.engine.bounds import Bounds
 from localsynth.engine.context import LiveText
 from localsynth.engine.fitness import too_low
 from localsynth.engine.pacing import Pacer
@@ -32,7 +33,8 @@ _EXCERPT = 600
 class Monitor:
     """Watches one run. `cancel` ends it at once; `reason` says why it was told to end, "" when it was not.
 
-    `there` raises StoreError when the store is gone; controls left before `since` (UTC, ISO 8601) do not count.
+    `bounds` learns of thresholds that are put in force in the store. `there` raises StoreError when the store is gone;
+    controls left before `since` (UTC, ISO 8601) do not count.
     """
 
     run: str
@@ -51,6 +53,7 @@ class Monitor:
     reason: str = ""
     cancelled: bool = False
     vigil: Vigil = field(default_factory=Vigil)
+    bounds: Bounds = field(default_factory=Bounds)
     _sparing: bool = False
     _narrated: float = field(default_factory=time.monotonic)
 
@@ -169,6 +172,7 @@ class Monitor:
         self.there()
         store.set_progress(self.run, progress)
         store.update_run(self.run, heartbeat=now(), state="paused" if progress["state"] == "paused" else "running")
+        self.bounds.take(store.thresholds())
         # What was left for a process that has gone is no word to this one.
         return [control for control in store.take_controls(self.run) if control.created >= self.since]
 

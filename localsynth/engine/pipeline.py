@@ -69,14 +69,14 @@ class Pipeline:
             self._fail(Sample(self.run, index, ctx.attempt), "instruction", error)
             return False
         self.failures = 0
-        cleaned, findings = self.cleaner.instruction(draft.written, ())
+        cleaned, findings = self.cleaner.instruction(draft.written, (), "instruction")
         rejected = rejection(findings)
         sample = self._sample(ctx, draft, "done" if rejected else "asked")
         rows: list[Row] = [sample]
         if draft.system and self._offset(draft):
             rows.append(turn_row(sample.id, 0, "system", Written(draft.system), Cleaned(draft.system, ())))
         rows.append(turn_row(sample.id, self._offset(draft), "user", draft.written, cleaned))
-        rows.extend(finding.score(sample.id, "instruction") for finding in findings)
+        rows.extend(row for finding in findings for row in finding.rows(sample.id, "instruction"))
         self.journal.put(*rows)
         self.services.stats.ask(usable=rejected is None)
         if rejected:
@@ -128,7 +128,7 @@ class Pipeline:
             if written.completion is not None:
                 stats.answers += 1
                 stats.answer_tokens += written.completion.completion_tokens
-            cleaned, findings = self.cleaner.answer(written, talk.messages[-1].content)
+            cleaned, findings = self.cleaner.answer(written, talk.messages[-1].content, talk.part("assistant"))
             if score := talk.add("assistant", written, cleaned, findings):
                 return score
             if number + 1 < turns and (score := await self._follow_up(ctx, draft, talk)):
@@ -141,7 +141,7 @@ class Pipeline:
             raise TypeError(f"{type(self.methods.prompts).__name__} writes no follow-up turns")
         for attempt in range(_FOLLOW_UP_ATTEMPTS):
             written = await self.methods.prompts.follow_up(draft, talk.messages, attempt, ctx)
-            cleaned, findings = self.cleaner.instruction(written, talk.questions)
+            cleaned, findings = self.cleaner.instruction(written, talk.questions, talk.part("user"))
             if rejection(findings) is None:
                 break
         return talk.add("user", written, cleaned, findings)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from localsynth.config import Plan, plan_from
 from localsynth.engine.agreement import check_agreement
+from localsynth.engine.bounds import Bounds
 from localsynth.engine.context import LiveText, Services
 from localsynth.engine.corpus import Corpus, SharedKeys
 from localsynth.engine.launch import newest, refuse_handed
@@ -138,13 +139,15 @@ class _Runner:
         stats = Stats(kept=point.kept, asked=point.asked)
         stats.rejected.update(point.rejected)
         live = LiveText()
+        bounds = Bounds(plan.thresholds, self._row.created)
+        bounds.take(await self._journal.call(lambda store: store.thresholds()))
         services = Services(plan, roles, stats, live, self._say)
         pipeline = Pipeline(
             run=self._run,
             services=services,
             methods=Methods(prompt_method(plan), Plain()),
-            corpus=self._corpus(plan),
-            cleaner=Cleaner(roles.control_strings(), plan.language),
+            corpus=self._corpus(plan, bounds),
+            cleaner=Cleaner(roles.control_strings(), plan.language, bounds),
             journal=self._journal,
             say=self._say,
             attempts=point.attempts,
@@ -176,15 +179,16 @@ class _Runner:
             narrate=self._say_progress,
             there=presence(self._store),
             since=self._since,
+            bounds=bounds,
             pacer=Pacer(stats, roles.slots, point.pace),
         )
         scheduler.admitting = monitor.check_limits
         return await self._watch(work, monitor, scheduler)
 
-    def _corpus(self, plan: Plan) -> Corpus:
+    def _corpus(self, plan: Plan, bounds: Bounds) -> Corpus:
         if self._shard is None:
-            return Corpus(self._store, plan.gate)
-        return Corpus(self._store, plan.gate, self._shard.known, self._shard.shared)
+            return Corpus(self._store, plan.gate, bounds=bounds)
+        return Corpus(self._store, plan.gate, self._shard.known, self._shard.shared, bounds)
 
     async def _watch(self, work: asyncio.Task[None], monitor: Monitor, scheduler: Scheduler) -> tuple[RunState, str]:
         self._on_signal = lambda: monitor.obey("cancel" if scheduler.draining else "drain")

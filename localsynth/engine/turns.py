@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from localsynth.filters.findings import Finding
+from localsynth.engine.bounds import Bounds
+from localsynth.filters.findings import Finding, rejection
 from localsynth.filters.gate import check_answer, check_instruction
 from localsynth.filters.repetition import looping
 from localsynth.filters.sanitize import Cleaned, sanitize
@@ -16,12 +17,16 @@ from localsynth.store.store import Row
 
 @dataclass(frozen=True, slots=True)
 class Cleaner:
-    """Sanitising and the local rules of the gate, for one run's control strings and language ("any" accepts all)."""
+    """Sanitising and the local rules of the gate, for one run's control strings and language ("any" accepts all).
+
+    `part` of a row is what its scores are named after, and thresholds with them.
+    """
 
     control_strings: frozenset[str]
     language: str
+    bounds: Bounds = field(default_factory=Bounds)
 
-    def instruction(self, written: Written, earlier: Sequence[str]) -> tuple[Cleaned, list[Finding]]:
+    def instruction(self, written: Written, earlier: Sequence[str], part: str) -> tuple[Cleaned, list[Finding]]:
         """The cleaned user turn and what the gate says about it."""
         cleaned = sanitize(written.text, "user", self.control_strings)
         if found := _looped(written):
@@ -32,10 +37,11 @@ class Cleaner:
             control_strings=self.control_strings,
             language=self._wanted,
             earlier=earlier,
+            judge=self.bounds.judge(part),
         )
         return cleaned, findings
 
-    def answer(self, written: Written, question: str) -> tuple[Cleaned, list[Finding]]:
+    def answer(self, written: Written, question: str, part: str) -> tuple[Cleaned, list[Finding]]:
         """The cleaned answer and what the gate says about it."""
         cleaned = sanitize(written.text, "assistant", self.control_strings)
         if found := _looped(written):
@@ -45,6 +51,7 @@ class Cleaner:
             question=question,
             stopped=_stopped(written),
             control_strings=self.control_strings,
+            judge=self.bounds.judge(part),
         )
         return cleaned, findings
 
@@ -72,15 +79,19 @@ class Conversation:
         """The last turn of the model, "" before there is one."""
         return next((m.content for m in reversed(self.messages) if m.role == "assistant"), "")
 
+    def part(self, role: Role) -> str:
+        """What the scores of the next turn are named after."""
+        number = len(self.messages)
+        return ("answer" if role == "assistant" else "follow_up") + (f"_{number // 2 + 1}" if number > 1 else "")
+
     def add(self, role: Role, written: Written, cleaned: Cleaned, findings: Sequence[Finding]) -> Score | None:
         """Add a turn; the score that rejects it, None when it passed."""
-        number = len(self.messages)
+        number, part = len(self.messages), self.part(role)
         self.messages = (*self.messages, Message(role, cleaned.text))
         self.rows.append(turn_row(self.sample, number + self.offset, role, written, cleaned))
-        part = ("answer" if role == "assistant" else "follow_up") + (f"_{number // 2 + 1}" if number > 1 else "")
-        scores = [finding.score(self.sample, part) for finding in findings]
-        self.rows.extend(scores)
-        return next((score for score in scores if score.passed is False), None)
+        self.rows.extend(row for finding in findings for row in finding.rows(self.sample, part))
+        rejected = rejection(findings)
+        return rejected.score(self.sample, part) if rejected else None
 
 
 def turn_row(sample: int, position: int, role: Role, written: Written, cleaned: Cleaned) -> Turn:

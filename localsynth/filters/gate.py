@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from localsynth.filters import heuristics, markers, voice
 from localsynth.filters.duplicates import normalise
-from localsynth.filters.findings import Finding
+from localsynth.filters.findings import Finding, Judge, unbounded
 from localsynth.filters.language import Shape, lacks_language, length_of, measure
 from localsynth.filters.repetition import loop, repetition
 
@@ -26,13 +26,14 @@ def check_instruction(
     control_strings: Iterable[str] = (),
     language: str | None = None,
     earlier: Sequence[str] = (),
+    judge: Judge = unbounded,
 ) -> list[Finding]:
     """The findings on one user turn, already sanitised.
 
     `stopped`: a turn-end token or text ended it, not the token limit. `language`: ISO 639-1, None accepts any.
-    `earlier`: the user turns before it in the same conversation.
+    `earlier`: the user turns before it in the same conversation. `judge` applies thresholds to each finding.
     """
-    return _until_rejected(_instruction(text, stopped, control_strings, language, earlier))
+    return _until_rejected(_instruction(text, stopped, control_strings, language, earlier), judge)
 
 
 def check_answer(
@@ -42,15 +43,17 @@ def check_answer(
     stopped: bool = True,
     control_strings: Iterable[str] = (),
     language: str | None = None,
+    judge: Judge = unbounded,
 ) -> list[Finding]:
     """The findings on one answer, already sanitised and with its thinking taken apart. It may be as short as "42"."""
-    return _until_rejected(_answer(text, question, stopped, control_strings, language))
+    return _until_rejected(_answer(text, question, stopped, control_strings, language), judge)
 
 
-def _until_rejected(findings: Iterator[Finding | None]) -> list[Finding]:
+def _until_rejected(findings: Iterator[Finding | None], judge: Judge) -> list[Finding]:
     kept: list[Finding] = []
-    for finding in findings:
-        if finding is not None:
+    for found in findings:
+        if found is not None:
+            finding = judge(found)
             kept.append(finding)
             if finding.passed is False:
                 break

@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from localsynth.config.thresholds import Threshold
 from localsynth.filters.findings import Finding
 from localsynth.records import Neighbour
 
@@ -75,7 +76,10 @@ class Judged:
 
 
 class NearDuplicates:
-    """The corpus so far, in two indexes: one for the sentence encoder (may be absent), one for character n-grams."""
+    """The corpus so far, in two indexes: one for the sentence encoder (may be absent), one for character n-grams.
+
+    `bounds` takes the place of the threshold for what the sentence encoder compares; it may change between calls.
+    """
 
     def __init__(
         self,
@@ -89,6 +93,7 @@ class NearDuplicates:
         self._characters = characters
         self._threshold = threshold
         self._name = name
+        self.bounds: Threshold | None = None
 
     def admit(self, ids: Sequence[int], texts: Sequence[str]) -> list[Judged]:
         """Judge texts in the given order against everything admitted before, earlier ones of this call included."""
@@ -98,11 +103,11 @@ class NearDuplicates:
         if read and self._sentences is not None:
             limits = np.full(len(read), self._threshold, np.float32)
             rows = [(row, ids[row], texts[row], "") for row in read]
-            judged |= _judge(*self._sentences, rows, limits, self._name)
+            judged |= _judge(self._sentences, rows, limits, self._name, self.bounds)
         unread = [(row, ids[row], texts[row], reason) for row, reason in enumerate(reasons) if reason is not None]
         if unread:
             limits = np.array([character_threshold(text) for _, _, text, _ in unread], np.float32)
-            judged |= _judge(*self._characters, unread, limits, self._name)
+            judged |= _judge(self._characters, unread, limits, self._name)
         return [judged[row] for row in range(len(texts))]
 
     @property
@@ -136,10 +141,16 @@ _Row = tuple[int, int, str, str]
 
 
 def _judge(
-    encoder: Encoder, index: Index, rows: Sequence[_Row], limits: Vectors, name: Callable[[int], str]
+    using: tuple[Encoder, Index],
+    rows: Sequence[_Row],
+    limits: Vectors,
+    name: Callable[[int], str],
+    bounds: Threshold | None = None,
 ) -> dict[int, Judged]:
+    encoder, index = using
     vectors = encoder.encode([text for _, _, text, _ in rows])
-    matches = index.admit([sample for _, sample, _, _ in rows], vectors, limits)
+    moved = limits if bounds is None else np.full(len(rows), _limit(bounds), np.float32)
+    matches = index.admit([sample for _, sample, _, _ in rows], vectors, moved)
     judged: dict[int, Judged] = {}
     for (row, sample, _, because), match, vector, limit in zip(rows, matches, vectors, limits.tolist(), strict=True):
         by = f"by {encoder.name}" + (f" ({because})" if because else "")
@@ -148,9 +159,18 @@ def _judge(
         if match.neighbour is not None:
             neighbour = Neighbour(sample, match.neighbour, encoder.name, match.similarity)
             reason = f"{match.similarity:.3f} like {name(match.neighbour)}, limit {limit:.3f}, {by}"
-            finding = Finding("near_duplicate", match.admitted, match.similarity, reason)
+            finding = Finding("near_duplicate", match.similarity < limit, match.similarity, reason)
+            finding = finding if bounds is None else finding.bounded(bounds)
         judged[row] = Judged(finding, neighbour, encoder.name, vector)
     return judged
+
+
+def _limit(bounds: Threshold) -> np.float32:
+    """The least similarity that a threshold rejects."""
+    if bounds.high is None:
+        return np.float32(np.inf)
+    nearest = np.float32(bounds.high)
+    return np.nextafter(nearest, np.float32(np.inf)) if float(nearest) <= bounds.high else nearest
 
 
 def character_threshold(text: str) -> float:

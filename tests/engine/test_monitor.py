@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from localsynth.config import Plan, plan_from
+from localsynth.config.thresholds import Threshold
 from localsynth.engine.context import LiveText
 from localsynth.engine.monitor import STOPPED, Monitor
 from localsynth.engine.pacing import Pacer
@@ -18,6 +19,7 @@ from localsynth.engine.stats import Stats
 from localsynth.errors import StoreError
 from localsynth.events import Event, Pace
 from localsynth.store import Journal, Reader, Store
+from localsynth.store.thresholds import Change, Thresholds
 
 
 class Idle:
@@ -140,3 +142,12 @@ async def test_a_store_that_is_gone_ends_the_watch(stage: Stage) -> None:
     stage.monitor.there = gone
     with pytest.raises(StoreError, match="deleted"):
         await stage.monitor.watch()
+
+
+def test_thresholds_that_are_put_in_force_reach_the_run(stage: Stage) -> None:
+    assert not stage.monitor.bounds.now
+    with Thresholds(stage.path) as thresholds:
+        thresholds.put([Change("words", Threshold(3))], "you")
+    with Store.open(stage.path) as store:
+        stage.monitor._exchange({"state": "running"}, store)
+    assert stage.monitor.bounds.now == {"words": Threshold(3)}
