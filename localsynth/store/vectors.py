@@ -135,8 +135,11 @@ class VectorQueries(SampleQueries):
         return list(names), codes
 
     def score_names(self, samples: Sequence[int]) -> list[str]:
-        """The scores with a number that any of these samples has, by name."""
-        sql = "SELECT DISTINCT name FROM scores WHERE value IS NOT NULL AND sample IN ({}) ORDER BY name"
+        """The scores with a number that any of these samples has, those of the most samples first."""
+        sql = (
+            "SELECT name FROM scores WHERE value IS NOT NULL AND sample IN ({}) "
+            "GROUP BY name ORDER BY count(DISTINCT sample) DESC, name"
+        )
         marks = ", ".join("?" * len(samples))
         return [name for (name,) in self._all(sql.format(marks), [int(sample) for sample in samples])]
 

@@ -64,6 +64,6 @@ def test_what_points_are_coloured_by(store: Store, run: str, path: Path, pair: P
         names, codes = reader.facet("topic", np.append(ids, bare.id))
         assert (names, codes.tolist()) == (["数学"], [0, 0, 0, -1])
         assert reader.facet("topic", ids[:0])[1].tolist() == []
-        assert reader.score_names(ids.tolist()) == ["loops", "words"]
+        assert reader.score_names(ids.tolist()) == ["words", "loops"]
         assert reader.score_values("words", ids).tolist() == [8.0, 3.0, 3.0]
         assert np.isnan(reader.score_values("loops", ids)).tolist() == [True, False, True]

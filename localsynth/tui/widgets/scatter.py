@@ -118,6 +118,10 @@ class ScatterPlot(Widget, can_focus=True):
         self.refresh()
         self.post_message(self.Moved())
 
+    def clear(self) -> None:
+        """Forget the grid: the next one is of another map, and the cursor begins on its densest cell."""
+        self.grid = None
+
     def action_move(self, across: int, down: int) -> None:
         frame = self.frame
         if frame is None:
