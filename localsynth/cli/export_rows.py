@@ -126,6 +126,7 @@ class RowStream:
             languages=tuple(languages),
             selection=self._selection.words(),
             thinking=thinking,
+            thresholds=_thresholds(self._reader, runs),
         )
 
     def _run(self, run: RunRow) -> CardRun:
@@ -140,6 +141,15 @@ class RowStream:
             rejected=dict(self._reader.counts(run.id).by_rule),
             source=_public(str(source.get("source"))) if isinstance(source, Mapping) else None,
         )
+
+
+def _thresholds(reader: Reader, runs: list[RunRow]) -> tuple[tuple[str, str], ...]:
+    """What is in force for these runs; a score twice where a run's plan says otherwise than another's."""
+    from localsynth.store.thresholds import in_force, planned
+
+    history = reader.thresholds()
+    found = [in_force(history, planned(run.plan), run.created) for run in runs]
+    return tuple(sorted({(score, bounds.words()) for force in found for score, bounds in force.items()}))
 
 
 def _public(source: str) -> str:

@@ -25,6 +25,7 @@ _COMMANDS = {
     "ls": "rows:ls",
     "show": "rows:show",
     "replay": "rows:replay",
+    "threshold": "threshold:threshold",
     "ui": "ui:ui",
     "serve": "serve:serve",
     "export": "data:export_command",
@@ -63,8 +64,9 @@ class _Lazy(click.Group):
 )
 # By name: importlib.metadata takes as long to import as all the rest, and only --version needs it.
 @click.version_option(package_name="localsynth", prog_name="localsynth")
+@click.option("--demo", is_flag=True, help="Open the terminal UI on a recorded run; no model is needed.")
 @click.pass_context
-def cli(ctx: click.Context) -> None:
+def cli(ctx: click.Context, *, demo: bool) -> None:
     """Make fine-tuning data on your own machine, review it, and keep it in one SQLite file.
 
     Without a command, on a terminal, the terminal UI opens.
@@ -72,11 +74,13 @@ def cli(ctx: click.Context) -> None:
     Start with: localsynth generate -n 20
     """
     if ctx.invoked_subcommand is not None:
+        if demo:
+            raise click.UsageError(f"--demo goes with no command, and not with {ctx.invoked_subcommand}")
         return
-    if sys.stdin.isatty() and sys.stdout.isatty():
+    if demo or (sys.stdin.isatty() and sys.stdout.isatty()):
         command = cli.get_command(ctx, "ui")
         assert command is not None
-        ctx.invoke(command)
+        ctx.invoke(command, demo=demo)
     else:
         click.echo(ctx.get_help())
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -208,10 +208,16 @@ class Table:
         return sorted(before, key=key)[-most:] + sorted(after, key=key)[:most]
 
 
-def read_table(path: Path, before: Table | None = None, told: Callable[[Table, int, int], bool] | None = None) -> Table:
+def read_table(
+    path: Path,
+    before: Table | None = None,
+    told: Callable[[Table, int, int], bool] | None = None,
+    only: Collection[str] | None = None,
+) -> Table:
     """Read all runs; what cannot have changed since `before` is taken from it.
 
-    `told` gets what is read so far, the steps done and all steps, and says whether to stop.
+    `told` gets what is read so far, the steps done and all steps, and says whether to stop. `only`: no other measures'
+    values are needed.
     """
     with Reader.open(path) as reader:
         runs, history, waiting = reader.runs(), tuple(reader.thresholds()), tuple(reader.thresholds_waiting())
@@ -223,7 +229,12 @@ def read_table(path: Path, before: Table | None = None, told: Callable[[Table, i
     with ScoreReader(path) as scores:
         found = [_begin(scores, row, known.get(row.id)) for row in runs]
         table = replace(table, runs=tuple(found))
-        missing = [(at, name) for at, run in enumerate(found) for name in run.spans if name not in run.values]
+        missing = [
+            (at, name)
+            for at, run in enumerate(found)
+            for name in run.spans
+            if name not in run.values and (only is None or name in only)
+        ]
         for step, (at, name) in enumerate(sorted(missing, key=lambda each: _order(each[1]))):
             if told is not None and told(table, step, len(missing)):
                 return replace(table, mark=())

@@ -50,7 +50,10 @@ class CardRun:
 
 @dataclass(frozen=True, slots=True)
 class CardSource:
-    """What the card tells beside the counts. `command` makes the export again from the same store."""
+    """What the card tells beside the counts. `command` makes the export again from the same store.
+
+    `thresholds`: scores with the bounds in force, in words.
+    """
 
     title: str
     command: str
@@ -60,6 +63,7 @@ class CardSource:
     languages: tuple[str, ...] = ()
     selection: str = "kept rows"
     thinking: str = ""
+    thresholds: tuple[tuple[str, str], ...] = ()
 
 
 def render(source: CardSource, result: ExportResult, counts: Sequence[tuple[str, int, str]]) -> str:
@@ -117,6 +121,10 @@ def _body(source: CardSource, result: ExportResult, counts: Sequence[tuple[str, 
     lines += [f"{result.count} rows in the format `{result.format}` ({source.selection}). {source.thinking}".rstrip()]
     lines += ["", "| file | rows | sha256 |", "|---|---|---|"]
     lines += [f"| {code(file)} | {count} | `{digest}` |" for file, count, digest in counts]
+    if source.thresholds:
+        lines += ["", "## Thresholds", "", "Rows outside these bounds are rejected, unless a person kept them.", ""]
+        lines += ["| score | bounds |", "|---|---|"]
+        lines += [f"| {code(score)} | {bounds} |" for score, bounds in source.thresholds]
     lines += ["", "## Models", ""]
     if source.models:
         lines += ["| model | wrote | licence | revision |", "|---|---|---|---|"]
