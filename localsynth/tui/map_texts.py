@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from localsynth.embedding.coverage import GRID, NEAR
+from localsynth.embedding.coverage import NEAR
 from localsynth.printable import one_line
 from localsynth.tui.colouring import LETTERS, Colouring
 from localsynth.tui.embedder import Cost, EmbedView
@@ -79,13 +79,10 @@ def coverage(figures: Coverage | None, other: Comparison, there: int) -> Content
         )
     ours, theirs = figures.ours, figures.theirs
     return Content.assemble(
-        (f"{number(figures.rows)} rows of each  ", "dim"),
-        f"cells (of {GRID} x {GRID}) of {name} that ours reach {_share(ours.cells)}, of ours that it reaches "
-        f"{_share(theirs.cells)}",
-        ("  rows ", "dim"),
-        f"within cosine {NEAR:g}: its {_share(ours.near)}, ours {_share(theirs.near)}",
-        ("  median distance to the nearest ", "dim"),
-        f"its {ours.distance:.2f}, ours {theirs.distance:.2f}",
+        (f"{number(figures.rows)} rows of each: ", "bold"),
+        f"ours reach {_share(ours.cells)} of the cells of {name}, it reaches {_share(theirs.cells)} of ours; ",
+        f"within cosine {NEAR:g} of the other set: {_share(ours.near)} of its rows, {_share(theirs.near)} of ours; ",
+        f"median distance to the nearest: {ours.distance:.2f} for its rows, {theirs.distance:.2f} for ours",
     )
 
 

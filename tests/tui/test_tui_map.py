@@ -233,8 +233,8 @@ async def test_another_run_is_laid_under_it(path: Path) -> None:
         assert app.run_id == second
         await press(pilot, "o", "enter")
         assert "+ only run 1, underlined: both" in shown(app)
-        assert "cells (of 32 x 32) of run 1 that ours reach 67 %, of ours that it reaches 67 %" in words(app)
-        assert "within cosine 0.8: its 83 %, ours 83 %" in words(app)
+        assert "23 rows of each: ours reach 67 % of the cells of run 1, it reaches 67 % of ours" in words(app)
+        assert "within cosine 0.8 of the other set: 83 % of its rows, 83 % of ours" in words(app)
         plot = screen(app).plot
         assert (plot.grid.under & (plot.grid.counts == 0)).sum() == 1
         assert sum(line.count("+") for line in shown(app).splitlines()[plot.region.y : plot.region.bottom]) == 1

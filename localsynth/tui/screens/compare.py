@@ -37,12 +37,12 @@ class Compare(ModalScreen[str]):
     def compose(self) -> ComposeResult:
         options = [Option("none: take the other set away", id=OFF)] if self._laid else []
         options += [Option(Content(_named(row)), id=row.id) for row in reversed(self._runs)]
-        with Vertical(classes="box wide"):
+        with Vertical(classes="box"):
             yield Static("Lay a set under the map", classes="heading")
             if options:
                 yield Static("A run of this store:")
                 yield ChoiceList(*options, compact=True)
-            yield Static("A file or a folder, in any form that localsynth import reads:")
+            yield Static("\nA file or a folder, in any form that localsynth import reads:")
             yield Input(placeholder="path, then enter", id="file", max_length=4000, compact=True)
             yield Static("enter takes it, tab goes to the other part, escape goes back", classes="hint")
 

@@ -26,14 +26,15 @@ from localsynth.tui.gridding import Frame, Grid, View
 Look = Literal["dots", "density", "letters"]
 SHADES = "·░▒▓█"
 UNDER = "+"
+# The last one is for "other" where there are more classes than colours.
 COLOURS = (
     "$text-primary",
     "$text-success",
     "$text-warning",
     "$text-error",
-    "$text-accent",
-    "$text-secondary",
     "$foreground",
+    "$primary-darken-2",
+    "$success-darken-2",
     "$text-muted",
 )
 _NO_CLASS = "·"
