@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
@@ -12,6 +14,9 @@ from localsynth.store.rows import Verb
 from localsynth.tui.asking import AskingScreen
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.watching import RunView
+
+Result = TypeVar("Result")
+SLOW = 3.0  # seconds after which a person wonders
 
 
 class ControlScreen(AskingScreen):
@@ -23,6 +28,10 @@ class ControlScreen(AskingScreen):
         Binding("s", "resume", "Resume", id="run.resume", tooltip="Go on with a paused, stopped or died run"),
         Binding("x", "stop", "Stop", id="run.stop", tooltip="Finish what is being written, then stop"),
     ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: float | None = None
 
     @property
     def run_in_hand(self) -> RunView | None:
@@ -71,6 +80,28 @@ class ControlScreen(AskingScreen):
     def action_new_run(self) -> None:
         self.ui.new_run()
 
+    def ask_often(
+        self, group: str, job: Callable[[], Result], then: Callable[[Result], None], *, patient: bool = True
+    ) -> None:
+        """Ask for what is shown, again and again; a store that lets nobody read it for seconds is told of, once."""
+        if patient and group in self._busy:
+            if self._asked is not None and time.monotonic() - self._asked > SLOW:
+                self._asked = None
+                self.ui.say("The store does not answer: another program holds it. What is shown is as it was before.")
+            return
+        self._asked = time.monotonic()
+        self.ask(group, job, then, patient=patient)
+
+    def _say_if_slow(self) -> None:
+        """Say so when what was told to a run is not in the store after a while."""
+        serial = self._serials["control"]
+
+        def told() -> None:
+            if "control" in self._busy and self._serials["control"] == serial:
+                self.ui.say("Still waiting for the store: another program is writing to it.")
+
+        self.set_timer(SLOW, told)
+
     def _stop(self, view: RunView, verb: Verb, sure: bool | None) -> None:
         if sure:
             self._tell(
@@ -88,6 +119,7 @@ class ControlScreen(AskingScreen):
             then,
             writes=f"the word to run {view.row.number} ({verb})",
         )
+        self._say_if_slow()
 
     def _start(self, run: str, what: str) -> None:
         def then(_: None) -> None:
@@ -96,3 +128,4 @@ class ControlScreen(AskingScreen):
             self.look()
 
         self.ask("control", partial(self.ui.launcher.start, run), then, writes="the start of the run")
+        self._say_if_slow()

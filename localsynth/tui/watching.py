@@ -98,7 +98,7 @@ class Watcher:
 
     def watch(self, name: str | None, starting: Mapping[str, str]) -> Watched | None:
         """The same with its history, its last events and its last pairs."""
-        if not self._there():
+        if not self._there(expected=name is not None):
             return None
         at_work = launch.at_work(self.store)
         with Reader.open(self.store) as reader:
@@ -110,10 +110,10 @@ class Watcher:
             events = tuple(reader.last_events(run, _TAIL, but="Pace"))
             return Watched(view, history, events, self._read_pairs(reader, view), _advice(view))
 
-    def _there(self) -> bool:
+    def _there(self, *, expected: bool = False) -> bool:
         if self.store.exists():
             self._seen = True
-        elif self._seen:
+        elif self._seen or expected:
             raise StoreError(
                 f"{self.store} is gone: it was deleted, moved or renamed",
                 "put it back and this goes on, or leave with q and name another: `localsynth ui --store FILE`",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 
 _DAYS = 48 * 60  # minutes from which days are counted
@@ -10,6 +11,13 @@ _DAYS = 48 * 60  # minutes from which days are counted
 def number(value: float) -> str:
     """A whole number with its thousands apart."""
     return f"{round(value):,}"
+
+
+def short(value: float) -> str:
+    """A number in five cells: "9,999", "123k", "1.2M"."""
+    if value < 9999.5:
+        return number(value)
+    return f"{value / 1000:.0f}k" if value < 999_500 else f"{value / 1e6:.1f}M"
 
 
 def duration(seconds: float) -> str:
@@ -40,6 +48,28 @@ def span(low: float | None, high: float | None) -> str:
         return ""
     shortest, longest = duration(low), duration(high)
     return shortest if shortest == longest else f"{shortest} to {longest}"
+
+
+def span_of(low: float | None, high: float | None) -> str:
+    """The same range in nine cells at most: "40-90 s", "23-31 min", "2-9 days"."""
+    if low is None or high is None:
+        return ""
+    units = ((90, 1, "s"), (5400, 60, "min"), (48 * 3600, 3600, "h"), (math.inf, 86400, "days"))
+    size, name = next((size, name) for most, size, name in units if high < most)
+    first, last = min(round(low / size), 999), min(round(high / size), 999)
+    return f"{last} {name}" if first == last else f"{first}-{last} {name}"
+
+
+def day(at: str | None, now: datetime | None = None) -> str:
+    """A stored UTC time in six cells, on this machine's clock: "14:05" today, "20 Nov" this year, else "2025"."""
+    try:
+        local = datetime.fromisoformat(at or "").astimezone()
+    except ValueError:
+        return ""
+    today = (now or datetime.now().astimezone()).date()
+    if local.date() == today:
+        return local.strftime("%H:%M")
+    return local.strftime("%d %b" if local.year == today.year else "%Y")
 
 
 def moment(at: str | None, now: datetime | None = None) -> str:

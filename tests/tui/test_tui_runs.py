@@ -100,7 +100,7 @@ async def test_a_run_that_died_says_so_and_goes_on(path: Path, started: list[str
     async with app.run_test(size=(120, 30)) as pilot:
         await settle(pilot)
         assert "1  died" in shown(app)
-        assert "its process is gone" in shown(app)
+        assert "Its process is gone" in shown(app)
         assert "Segmentation \ufffd[31mfault [red]" in shown(app)
         await press(pilot, "p", "x")
         assert any("not at work" in notice for notice in notices(app))

@@ -89,11 +89,14 @@ class MonitorScreen(ControlScreen):
             # Another run than the one being read: that answer would be about the wrong one.
             patient = self._watched is None or self._watched.view.row.id == self.ui.run_id
             job = partial(self._watcher.watch, self.ui.run_id, self.ui.launcher.starting())
-            self.ask("progress", job, self._show, patient=patient)
+            self.ask_often("progress", job, self._show, patient=patient)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
-        if group == "progress" and self._watched is None:
-            self._welcome(f"{error.message}\n\n{error.hint}")
+        if group == "progress":
+            if self._watched is None:
+                self._welcome(f"{error.message}\n\n{error.hint}")
+            else:
+                self._show_advice(printable(f"What is shown is old. {error.message}: {error.hint}"))
 
     def on_resize(self, event: Resize) -> None:
         del event

@@ -5,41 +5,23 @@ from __future__ import annotations
 from functools import partial
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Static
+from textual.widgets import DataTable, Footer, Input, Static
 
 from localsynth.errors import LocalsynthError
-from localsynth.printable import one_line
+from localsynth.printable import one_line, printable
+from localsynth.store import Store
 from localsynth.tui.controls import ControlScreen
+from localsynth.tui.first_steps import FirstSteps, find_first_steps, first_steps
+from localsynth.tui.screens.field import AskValue
 from localsynth.tui.watching import RunView, Watcher
+from localsynth.tui.widgets.run_table import RunTable
 from localsynth.tui.widgets.title import TitleBar
-from localsynth.tui.wording import moment, number
+from localsynth.tui.wording import duration, moment, number, percent, span
 
-_COLUMNS = ("#", "State", "Kept", "Tokens/s", "Started", "Model", "Name")
-# Colours of the theme: they are readable on its ground, and as greys where there is no colour.
-_COLOURS = {
-    "running": "text-success",
-    "starting": "text-success",
-    "draining": "text-warning",
-    "paused": "text-warning",
-    "died": "text-error",
-    "failed": "text-error",
-}
-
-
-class RunTable(DataTable[Text]):
-    """A table of runs that moves as lists move elsewhere."""
-
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("enter", "select_cursor", "Watch", id="runs.monitor", tooltip="Watch this run"),
-        Binding("j", "cursor_down", "Down", show=False, id="runs.down"),
-        Binding("k", "cursor_up", "Up", show=False, id="runs.up"),
-        Binding("g", "scroll_top", "First", show=False, id="runs.first"),
-        Binding("G", "scroll_bottom", "Last", show=False, id="runs.last"),
-    ]
+_NAME = 60  # characters
 
 
 class RunsScreen(ControlScreen):
@@ -47,27 +29,48 @@ class RunsScreen(ControlScreen):
 
     CSS_PATH = "runs.tcss"
     TITLE = "Runs"
-    HELP = "died: its process is gone without a word; nothing that was stored is lost, and s goes on from there."
+    AUTO_FOCUS = ""
+    HELP = (
+        "died: its process is gone without a word; nothing that was stored is lost, and s goes on from there. "
+        "Tok/s: of the last seconds while a run is at work, of all its time otherwise. Left: nine times of ten."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("r", "app.switch_mode('review')", "Review", id="runs.review", tooltip="Review the pairs of this run"),
+        Binding("slash", "filter", "Find", key_display="/", id="runs.filter", tooltip="Show runs by name or model"),
+        Binding("e", "rename", "Rename", show=False, id="runs.rename", tooltip="Give this run a name"),
+        Binding(
+            "r",
+            "app.switch_mode('review')",
+            "Review",
+            show=False,
+            id="runs.review",
+            tooltip="Review the pairs of this run",
+        ),
+        Binding("m", "better", "Better model", show=False, id="runs.better", tooltip="New run, with what fits here"),
+        Binding("escape", "leave_filter", "All runs", show=False, id="runs.all", tooltip="Show all runs again"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._views: list[RunView] = []
         self._watcher: Watcher | None = None
+        self._steps: FirstSteps | None = None
 
     def compose(self) -> ComposeResult:
         yield TitleBar("runs", self.ui.store.name)
-        yield RunTable(cursor_type="row", id="runs")
+        yield Input(
+            placeholder="part of a name, a model or a state: enter keeps it, escape shows all",
+            id="filter",
+            max_length=100,
+            compact=True,
+        )
+        yield RunTable(id="runs")
         yield Static("", id="about", markup=False)
         yield Static("", id="welcome", classes="welcome", markup=False)
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
-        table = self.query_one(RunTable)
-        table.add_columns(*_COLUMNS)
-        table.display = False
+        self.query_one(RunTable).display = False
+        self.query_one("#filter").display = False
         self._watcher = Watcher(self.ui.store)
 
     @property
@@ -76,88 +79,164 @@ class RunsScreen(ControlScreen):
 
     def look(self) -> None:
         if self._watcher is not None and not self.ui.launcher.making:
-            self.ask("runs", partial(self._watcher.runs, self.ui.launcher.starting()), self._show, patient=True)
+            self.ask_often("runs", partial(self._watcher.runs, self.ui.launcher.starting()), self._show)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
-        if group == "runs" and not self._views:
-            self._welcome(f"{error.message}\n\n{error.hint}")
+        if group == "runs":
+            if self._views:
+                self._say_below(printable(f"What is shown is old. {error.message}: {error.hint}"))
+            else:
+                self._welcome(f"{error.message}\n\n{error.hint}")
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        if event.row_key.value is not None:
-            self.ui.run_id = event.row_key.value
-            self._about()
+    def on_run_table_moved(self, message: RunTable.Moved) -> None:
+        self.ui.run_id = message.run
+        self._about()
 
-    def on_data_table_row_selected(self) -> None:
+    def on_data_table_row_selected(self, event: DataTable.RowSelected) -> None:
+        self.ui.run_id = event.row_key.value
         self.app.switch_mode("monitor")
+
+    # Finding
+
+    def action_filter(self) -> None:
+        if self._views:
+            field = self.query_one("#filter", Input)
+            field.display = True
+            field.focus()
+
+    def action_leave_filter(self) -> None:
+        field = self.query_one("#filter", Input)
+        field.value = ""
+        field.display = False
+        if self._views:
+            self.query_one(RunTable).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        if self._views:
+            self._show(self._views)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.query_one("#filter").display = bool(event.value.strip())
+        self.query_one(RunTable).focus()
+
+    # A name
+
+    def action_rename(self) -> None:
+        view = self.run_in_hand
+        if view is None:
+            self.ui.say("There is no run to name.")
+            return
+        about = "It is shown here, and commands take it: `localsynth status NAME`."
+        title = f"A name for run {view.row.number}"
+        self.app.push_screen(AskValue(title, about, view.row.name or "", _fault), partial(self._rename, view))
+
+    def _rename(self, view: RunView, name: str | None) -> None:
+        if name is None or name.strip() == (view.row.name or ""):
+            return
+
+        def write() -> None:
+            with Store.open(self.ui.store, create=False) as store:
+                store.update_run(view.row.id, name=name.strip() or None)
+
+        self.ask("name", write, lambda _: self.look(), writes=f"the name of run {view.row.number}")
+
+    # The first run
+
+    def action_better(self) -> None:
+        """A new run with the model that fits this machine best."""
+        if self._steps is None:
+            self.ask("steps", find_first_steps, self._begin_better)
+        else:
+            self._begin_better(self._steps)
+
+    def _begin_better(self, steps: FirstSteps) -> None:
+        self._steps = steps
+        if steps.better:
+            self.ui.new_run(steps.better)
+        else:
+            self.ui.say("The catalogue has no model that fits this machine better than the starter.")
+
+    def _take_steps(self, steps: FirstSteps) -> None:
+        self._steps = steps
+        if not self._views:
+            self._welcome(first_steps(self.ui.store.name, steps))
+
+    # Showing
 
     def _show(self, views: list[RunView]) -> None:
         self._views = views
         if not views:
-            store = one_line(self.ui.store.name, 60)
-            self._welcome(
-                f"There is no run in {store} yet.\n\n"
-                "Press n, type how many pairs you want, and press enter.\n"
-                "The built-in starter model writes them in the background; this screen only watches, "
-                "and you may leave it at any time with q.\n\n"
-                "Then: enter watches the run, r reviews what it keeps, ? shows all keys."
-            )
+            self._welcome(first_steps(self.ui.store.name, self._steps))
+            if self._steps is None:
+                self.ask("steps", find_first_steps, self._take_steps, patient=True)
             return
         table = self.query_one(RunTable)
-        self.query_one("#welcome").display = False
-        shown = [key.value for key in table.rows]
-        if shown != [view.row.id for view in views]:
-            self._fill(table, views)
-        else:
-            for y, view in enumerate(views):
-                for x, cell in enumerate(self._cells(view)):
-                    if table.get_cell_at((y, x)) != cell:  # type: ignore[arg-type]
-                        table.update_cell_at((y, x), cell, update_width=True)  # type: ignore[arg-type]
+        words = self.query_one("#filter", Input).value.lower().split()
+        table.show([view for view in views if _matches(view, words)], self.ui.run_id)
+        if not table.display:
+            table.display = True
+            self.query_one("#welcome").display = False
+            table.focus()
         self._about()
-
-    def _fill(self, table: RunTable, views: list[RunView]) -> None:
-        wanted = self.ui.run_id or views[0].row.id
-        table.clear()
-        for view in views:
-            table.add_row(*self._cells(view), key=view.row.id)
-        rows = [view.row.id for view in views]
-        table.display = True
-        table.move_cursor(row=rows.index(wanted) if wanted in rows else 0)
-        table.focus()
-
-    def _cells(self, view: RunView) -> list[Text]:
-        row, progress = view.row, view.progress
-        colour = self.app.theme_variables.get(_COLOURS.get(view.state, ""), "")
-        return [
-            Text(str(row.number), justify="right"),
-            Text(view.state, style=f"bold {colour}" if colour else ""),
-            Text(f"{number(progress.kept)}/{number(progress.target)}", justify="right"),
-            Text(number(view.rate) if view.rate else "", justify="right"),
-            Text(moment(row.started or row.created)),
-            Text(one_line(row.model, 28) or "starter"),
-            Text(one_line(row.name or "", 24)),
-        ]
 
     def _welcome(self, text: str) -> None:
         self.query_one(RunTable).display = False
         welcome = self.query_one("#welcome", Static)
         welcome.display = True
-        welcome.update(Content(text))
+        welcome.update(Content(printable(text)))
+        self._say_below("")
 
     def _about(self) -> None:
         view = self.run_in_hand
-        self.query_one("#about", Static).update(Content(_about(view)) if view else "")
+        shown = self.query_one(RunTable).row_count
+        if not shown:
+            self._say_below("No run has that in its name, model or state: escape shows all.")
+        else:
+            self._say_below(_about(view) if view else "")
+
+    def _say_below(self, text: str) -> None:
+        about = self.query_one("#about", Static)
+        if str(about.content) != text:
+            about.update(Content(text))
+
+
+def _matches(view: RunView, words: list[str]) -> bool:
+    row = view.row
+    text = f"{row.number} {row.name or ''} {row.model or 'starter'} {view.state} {row.method}".lower()
+    return all(word in text for word in words)
+
+
+def _fault(name: str) -> str:
+    if len(name.strip()) > _NAME:
+        return f"at most {_NAME} characters"
+    return "a number would be taken for a run's own" if name.strip().isdecimal() else ""
 
 
 def _about(view: RunView) -> str:
-    """One line on the run under the cursor: what happened to it, and what can be done."""
+    """Two lines on the run under the cursor: how it stands; what happened to it, and what can be done."""
+    row, progress = view.row, view.progress
+    rejected = sum(progress.rejected.values())
+    left = span(progress.eta_low, progress.eta_high) if view.live and progress.kept < progress.target else ""
+    seconds = progress.pace.seconds if progress.pace else progress.elapsed
+    figures = [
+        f"Run {row.number}{f' {one_line(row.name, _NAME)}' if row.name else ''}: {number(progress.kept)} kept",
+        f"{percent(rejected / progress.asked)} rejected" if progress.asked else "",
+        f"at work for {duration(seconds)}" if seconds else "",
+        f"{left} left" if left else "",
+        f"began {moment(row.started)}" if row.started else "",
+        one_line(row.model, 60),
+    ]
     said = f" {one_line(view.trouble, 200)}" if view.trouble else ""
-    who = f"Run {view.row.number}"
-    return {
-        "died": f"{who} died: its process is gone. Nothing stored is lost; s goes on.{said}",
-        "failed": f"{who} failed.{said} s tries again.",
-        "stopped": f"{who} was stopped before its target; s goes on.",
-        "created": f"{who} was never started; s starts it.{said}",
-        "paused": f"{who} is paused; s goes on.",
-        "starting": f"{who} is coming up: its model is being loaded.",
-        "draining": f"{who} finishes what is being written, then stops.",
+    note = one_line(progress.note, 200) if view.live else ""
+    what = {
+        "died": f"Its process is gone; nothing stored is lost, and s goes on.{said}",
+        "failed": f"It failed; s tries again.{said}",
+        "stopped": "It was stopped before its target; s goes on.",
+        "created": f"It was never started; s starts it.{said}",
+        "paused": "It is paused; s goes on.",
+        "starting": "It is coming up: its model is being loaded.",
+        "draining": "It finishes what is being written, then stops.",
     }.get(view.state, "")
+    return "\n".join(filter(None, (", ".join(filter(None, figures)), f"{what} {note}".strip())))
