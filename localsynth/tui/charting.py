@@ -236,7 +236,8 @@ class ChartingScreen(AskingScreen):
             line.update(map_texts.coverage(self.figures, self.comparison, there))
 
     def _gridded(self, found: Grid) -> None:
-        self.plot.show(found, self.signs)
+        classes = self.colouring is not None and self.colouring.names
+        self.plot.show(found, "dots" if self.signs == "letters" and not classes else self.signs)
         self._legend()
         self.show_lines()
 

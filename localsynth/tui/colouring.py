@@ -83,4 +83,4 @@ def _score(name: str, values: NDArray[np.float32], order: NDArray[np.int64]) -> 
     tally = np.bincount(codes[codes >= 0], minlength=len(names)).tolist()
     while tally and not tally[-1]:
         tally.pop()
-    return Colouring(name, tuple(names[: len(tally)]), codes, tuple(tally))
+    return Colouring(name or "score", tuple(names[: len(tally)]), codes, tuple(tally))

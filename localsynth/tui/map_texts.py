@@ -62,7 +62,7 @@ def legend(
             parts.append((f"[{text}]" if only == code else text, COLOURS[code] if here else "dim"))
             parts.append("  ")
         if not colouring.names:
-            parts.append("nothing is known of it")
+            parts.append("no row here has one")
     if other is not None:
         parts.append(
             (f"{'  ' if parts else ''}{UNDER} only {one_line(other.label, 40)}, underlined: both", "$text-warning")

@@ -3,18 +3,25 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import processes
 import pytest
 from textual.pilot import Pilot
 from tui_stage import notices, press, settle, shown
 
 from localsynth.engine.embed import CHARACTERS, at_work
+from localsynth.errors import MissingPackage, NotFound, StoreBusy
 from localsynth.records import Embedding, Sample, Score, Turn
 from localsynth.store import Reader, Store
+from localsynth.tui import map_texts
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.embedder import Embedder, EmbedView, cost
 from localsynth.tui.screens.map import MapScreen
 from localsynth.tui.widgets.sample_list import SampleList
 
@@ -301,3 +308,87 @@ async def test_an_empty_store(path: Path) -> None:
         await press(pilot, "6", "e", "o", "c", "n", "enter", "plus", "j")
         assert "No run yet: press 1" in shown(app)
         assert any("no rows to embed" in notice for notice in notices(app))
+
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from localsynth.engine.lock import hold
+with hold(Path(sys.argv[1]), "", "localsynth embed", "embed.lock") as tell:
+    tell({"encoder": "mini", "done": 3, "total": 6, "left": 12.0})
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.fixture
+def elsewhere(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that embeds the rows of a store, as far as anyone can see."""
+    bare(path)
+    command = [sys.executable, "-c", HOLD, str(path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+async def test_embedding_that_was_started_elsewhere_is_shown_and_ended(
+    path: Path, elsewhere: subprocess.Popen[str]
+) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "6")
+        assert "Embedding: 3 of 6 rows, 12 s left  (e ends it; what is done stays)" in shown(app)
+        await press(pilot, "e")
+        assert "End the embedding?" in words(app)
+        await press(pilot, "n")
+        assert elsewhere.poll() is None
+        await press(pilot, "e", "y")
+        await until(pilot, lambda: elsewhere.poll() is not None)
+        assert elsewhere.returncode == -signal.SIGTERM
+        await until(pilot, lambda: "Embedding:" not in shown(app))
+
+
+def ended(embedder: Embedder, store: Path) -> EmbedView | None:
+    """How the work stands when it is over."""
+    processes.until(lambda: not ((view := embedder.look(store)) and view.live), "the work is over")
+    return embedder.look(store)
+
+
+def test_a_job_that_fails_says_so_and_starts_no_other(path: Path, tmp_path: Path) -> None:
+    bare(path)
+    embedder = Embedder()
+    other = ("embed", "--encoder", CHARACTERS, "--store", str(path))
+    embedder.start(path, [("import", str(tmp_path / "none.jsonl"), "--store", str(path)), other], "others")
+    view = ended(embedder, path)
+    assert view.trouble.startswith(f"there is no file {tmp_path}")
+    assert "others failed: there is no file" in map_texts.work(view).plain
+    with Reader.open(path) as reader:
+        assert reader.encoders() == {}
+    embedder.start(path, [other], "again")
+    with pytest.raises(StoreBusy, match="being embedded already"):
+        embedder.start(path, [other], "twice")
+    assert ended(embedder, path) is None
+    with Reader.open(path) as reader:
+        assert reader.encoders() == {CHARACTERS: 6}
+    assert embedder.leave() == []
+
+
+def test_what_embedding_costs(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bare(path, 600)
+    found = cost(path, None)
+    assert (found.rows, found.encoder, found.name, found.missing) == (600, CHARACTERS, CHARACTERS, "")
+    assert found.seconds == pytest.approx(6, abs=0.1)
+
+    def absent(_: str) -> Path:
+        raise MissingPackage("the starter encoder is not installed", "install it")
+
+    monkeypatch.setattr("localsynth.catalog.encoder_path", absent)
+    found = cost(path, "all-minilm-l6-v2")
+    assert (found.encoder, found.name) == (CHARACTERS, CHARACTERS)
+    question = map_texts.question(found, "run 1")
+    assert question.startswith("The starter encoder is not installed. 600 rows of run 1 have no embedding.")
+    assert "which needs no model" in question
+    with pytest.raises(NotFound, match="not known where the encoder planted is"):
+        cost(path, "planted")

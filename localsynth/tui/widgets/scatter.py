@@ -38,7 +38,7 @@ COLOURS = (
     "$text-muted",
 )
 _NO_CLASS = "·"
-_MOVE, _PAN = "Move the cursor, at the edge the map", "Move the map half a screen"
+_EDGE = "at the edge the map moves"
 
 
 class ScatterPlot(Widget, can_focus=True):
@@ -54,14 +54,14 @@ class ScatterPlot(Widget, can_focus=True):
         f"ScatterPlot > .scatter--class-{number} {{ color: {colour}; }}" for number, colour in enumerate(COLOURS)
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("h,left", "move(-1, 0)", "Left", show=False, id="map.left", tooltip=_MOVE),
-        Binding("l,right", "move(1, 0)", "Right", show=False, id="map.right", tooltip=_MOVE),
-        Binding("j,down", "move(0, 1)", "Down", show=False, id="map.down", tooltip=_MOVE),
-        Binding("k,up", "move(0, -1)", "Up", show=False, id="map.up", tooltip=_MOVE),
-        Binding("H", "pan(-1, 0)", "Map left", show=False, id="map.pan-left", tooltip=_PAN),
-        Binding("L", "pan(1, 0)", "Map right", show=False, id="map.pan-right", tooltip=_PAN),
-        Binding("J,ctrl+d", "pan(0, 1)", "Map down", show=False, id="map.pan-down", tooltip=_PAN),
-        Binding("K,ctrl+u", "pan(0, -1)", "Map up", show=False, id="map.pan-up", tooltip=_PAN),
+        Binding("h,left", "move(-1, 0)", "Left", show=False, id="map.left", tooltip=f"Left; {_EDGE}"),
+        Binding("l,right", "move(1, 0)", "Right", show=False, id="map.right", tooltip=f"Right; {_EDGE}"),
+        Binding("j,down", "move(0, 1)", "Down", show=False, id="map.down", tooltip=f"Down; {_EDGE}"),
+        Binding("k,up", "move(0, -1)", "Up", show=False, id="map.up", tooltip=f"Up; {_EDGE}"),
+        Binding("H", "pan(-1, 0)", "Map left", show=False, id="map.pan-left", tooltip="Half a screen left"),
+        Binding("L", "pan(1, 0)", "Map right", show=False, id="map.pan-right", tooltip="Half a screen right"),
+        Binding("J,ctrl+d", "pan(0, 1)", "Map down", show=False, id="map.pan-down", tooltip="Half a screen down"),
+        Binding("K,ctrl+u", "pan(0, -1)", "Map up", show=False, id="map.pan-up", tooltip="Half a screen up"),
         Binding("plus,equals_sign", "zoom(1)", "Nearer", key_display="+", id="map.nearer", tooltip="Zoom in"),
         Binding("minus", "zoom(-1)", "Farther", key_display="-", id="map.farther", tooltip="Zoom out"),
         Binding("g,home", "whole", "Whole map", show=False, id="map.whole", tooltip="Show the whole map"),
