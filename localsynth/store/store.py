@@ -31,19 +31,6 @@ from localsynth.store.encode import TURN_COLUMNS, digest, dumps, now, optional, 
 from localsynth.store.rows import Control, EventRow, InstructionKey, RunRow, ThresholdRow, Verb
 
 Row = Sample | Turn | Score | Ruling | Embedding | Neighbour | Candidate | Pair | Review | InstructionKey | EventRow
-# The samples of a bulk action that nobody reviewed since, each with its review before it; put back as it was.
-_TAKE_BACK = """
-INSERT INTO reviews (sample, verdict, note, edits, created, tags, batch)
-SELECT b.sample, coalesce(p.verdict, 'undecided'), p.note, coalesce(p.edits, '{}'), ?2, coalesce(p.tags, '[]'), p.batch
-FROM (
-  SELECT sample, min(id) AS first FROM reviews r WHERE batch = ?1 AND sample > ?3
-  AND ?1 IS (SELECT l.batch FROM reviews l WHERE l.sample = r.sample ORDER BY l.id DESC LIMIT 1)
-  GROUP BY sample ORDER BY sample LIMIT ?4
-) b LEFT JOIN reviews p ON p.id = (SELECT max(e.id) FROM reviews e WHERE e.sample = b.sample AND e.id < b.first)
-ORDER BY b.sample
-RETURNING sample
-"""
-_TAKEN_AT_ONCE = 5000  # samples; a run that writes waits for one transaction
 _RUN_COLUMNS = frozenset(RunRow.__slots__) - {"id", "number", "created"}
 
 
@@ -151,20 +138,6 @@ class Store:
             for kind, sql in _SQL.items():
                 if kind in tables:
                     self._connection.executemany(sql, tables[kind])
-
-    def take_back(self, batch: str) -> Iterator[int]:
-        """Undo a bulk action: every sample stands again as it stood before it; yields how many do so far.
-
-        A sample that was reviewed since stays as it is.
-        """
-        after, done = -1, 0
-        while True:
-            with self._transaction():
-                rows = self._connection.execute(_TAKE_BACK, (batch, now(), after, _TAKEN_AT_ONCE)).fetchall()
-            if not rows:
-                return
-            after, done = max(sample for (sample,) in rows), done + len(rows)
-            yield done
 
     def set_progress(self, run: str, data: Mapping[str, object]) -> None:
         """Overwrite the progress row of a run."""

@@ -18,9 +18,11 @@ from localsynth.records import Review
 from localsynth.store import Counts, Reader, SampleRow
 from localsynth.tui import pages
 from localsynth.tui.asking import AskingScreen
+from localsynth.tui.list_words import conditions, nothing, order_name
 from localsynth.tui.pages import Query, Window
 from localsynth.tui.verdicts import judged
 from localsynth.tui.watching import Watcher
+from localsynth.tui.widgets.conversation import rendered
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.wording import number
@@ -70,11 +72,19 @@ class BrowsingScreen(AskingScreen):
             return
         if self.query_in_hand is None or self.query_in_hand.run != run:
             self._tally, self._count_after = None, 0.0
-            self.open(Query(run))
+            self._open_asked_for(run)
+        elif self.ui.sample is not None or self.ui.chosen is not None:
+            self._open_asked_for(run)
         elif self.window is not None:
             self._reread(self.window, patient=True)
         if time.monotonic() >= self._count_after:
             self.ask("counts", partial(_count, self.ui.store, run), self._counted, patient=True)
+
+    def _open_asked_for(self, run: str) -> None:
+        """The row, or the rows, that another screen sent here; all of the run where none did."""
+        sample, self.ui.sample = self.ui.sample, None
+        chosen, self.ui.chosen = self.ui.chosen, None
+        self.open(Query(run, chosen=chosen), at=sample)
 
     def on_screen_resume(self) -> None:
         self._stale = True
@@ -131,7 +141,10 @@ class BrowsingScreen(AskingScreen):
     def on_sample_list_moved(self, message: SampleList.Moved) -> None:
         self.pane.show(message.row)
         if message.row is not None:
-            self.ask("sample", partial(_sample, self.ui.store, message.row.id), self.pane.add_detail)
+            self.ask("sample", partial(_sample, self.ui.store, message.row.id), self._detailed)
+
+    def _detailed(self, found: tuple[SampleRow, dict[str, Content]]) -> None:
+        self.pane.add_detail(*found)
 
     def _found(self, run: str | None) -> None:
         if run is None:
@@ -170,7 +183,7 @@ class BrowsingScreen(AskingScreen):
         pending = self.pending
         rows = tuple(judged(row, pending[row.id]) if row.id in pending else row for row in window.rows)
         self.window = replace(window, rows=rows)
-        self.list.show_rows(rows, cursor, _nothing(window.query))
+        self.list.show_rows(rows, cursor, nothing(window.query))
 
     def _counted(self, tally: Tally) -> None:
         self._tally = tally
@@ -184,9 +197,10 @@ def _newest(store: Path) -> str | None:
     return view.row.id if view else None
 
 
-def _sample(store: Path, sample: int) -> SampleRow:
+def _sample(store: Path, sample: int) -> tuple[SampleRow, dict[str, Content]]:
     with Reader.open(store) as reader:
-        return reader.sample(sample)
+        row = reader.sample(sample)
+    return row, rendered(row)
 
 
 def _reread(store: Path, window: Window, *, forced: bool) -> tuple[bool, Window | None]:
@@ -215,17 +229,12 @@ def _status(query: Query, tally: Tally | None) -> Content:
             f"  you: {number(mine.get('accept', 0))} ✓ {number(mine.get('reject', 0))} ✗",
         ]
     parts.append((f"  showing {query.show}", "bold" if query.show != "all" else ""))
+    if query.chosen is not None:
+        parts.append((f"  the {number(len(query.chosen))} rows of a cell of the map", "bold"))
     if query.search:
         parts.append((f"  found by {one_line(query.search, 40)}", "bold"))
+    if asked := conditions(query):
+        parts.append((f"  {', '.join(asked)}", "bold"))
+    if query.order or query.descending:
+        parts.append((f"  {order_name(query)}", "bold"))
     return Content.assemble(*parts)
-
-
-def _nothing(query: Query) -> str:
-    if query.search:
-        return "Nothing is found. escape ends it."
-    return {
-        "all": "No row yet.",
-        "kept": "Nothing is kept yet.",
-        "rejected": "Nothing is rejected.",
-        "unreviewed": "All are reviewed.",
-    }[query.show]

@@ -1,45 +1,30 @@
-"""A window on the samples of a run: some pages around the cursor, read by key, never the whole table.
+"""A window on the samples of a query: some pages around the cursor, read by key, never the whole table.
 
 Runs on worker threads. A window is frozen: the screen swaps one for the next.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
 
-from localsynth.store import Reader, SampleRow
+from localsynth.store import Key, Query, Reader, SampleRow, Show
 
-Show = Literal["all", "kept", "rejected", "unreviewed"]
-SHOWS: tuple[Show, ...] = ("all", "kept", "rejected", "unreviewed")
 PAGE = 100
+SHOWS: tuple[Show, ...] = ("all", "kept", "rejected", "unreviewed", "unfinished", "failed")
 _MOST = 500  # rows in memory; far more than a screen shows, far less than a store holds
 
-_WHERE: Mapping[Show, Mapping[str, Any]] = {
-    "all": {},
-    "kept": {"kept": True},
-    "rejected": {"kept": False},
-    "unreviewed": {"reviewed": False},
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Query:
-    """Which samples of which run."""
-
-    run: str
-    show: Show = "all"
-    search: str = ""
+__all__ = ["PAGE", "SHOWS", "Query", "Show", "Window", "first", "grow", "last", "refresh"]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Neighbouring rows of a query, by id. `at_start`, `at_end`: there was nothing before, after them."""
+    """Neighbouring rows of a query with their keys. `at_start`, `at_end`: there was nothing before, after them."""
 
     query: Query
     rows: tuple[SampleRow, ...] = ()
+    keys: tuple[Key, ...] = ()
     at_start: bool = True
     at_end: bool = True
 
@@ -51,62 +36,76 @@ class Window:
 def first(store: Path, query: Query, at: int | None = None) -> Window:
     """The first page, or the one that begins at a sample; the last page where nothing comes after it."""
     with Reader.open(store) as reader:
-        rows = _read(reader, query, PAGE, after=None if at is None else at - 1)
-    if at is not None and not rows:
+        start = None if at is None else reader.key(query, at)
+        keys = reader.page(query, limit=PAGE, after=start, including=True)
+        window = _window(reader, query, keys)
+    if at is not None and not window.rows:
         return last(store, query)
-    return Window(query, rows, at_start=at is None, at_end=len(rows) < PAGE)
+    return replace(window, at_start=at is None, at_end=len(keys) < PAGE)
 
 
 def last(store: Path, query: Query) -> Window:
     """The last page."""
     with Reader.open(store) as reader:
-        rows = _read(reader, query, PAGE, backwards=True)
-    return Window(query, rows, at_start=len(rows) < PAGE, at_end=True)
+        keys = reader.page(query, limit=PAGE, backwards=True)
+        window = _window(reader, query, keys[::-1])
+    return replace(window, at_start=len(keys) < PAGE)
 
 
 def grow(store: Path, window: Window, *, down: bool) -> Window:
     """The window with one more page at one end, cut at the other when it becomes too long."""
     if not window.rows:
         return first(store, window.query)
-    edge = window.rows[-1 if down else 0].id
+    query = window.query
     with Reader.open(store) as reader:
-        more = _read(reader, window.query, PAGE, after=edge, backwards=not down)
-    ended = len(more) < PAGE
+        keys = reader.page(query, limit=PAGE, after=window.keys[-1 if down else 0], backwards=not down)
+        more = _window(reader, query, keys if down else keys[::-1])
+    ended, room = len(keys) < PAGE, len(window.rows) + len(more.rows) <= _MOST
     if down:
-        rows = window.rows + more
-        return Window(window.query, rows[-_MOST:], window.at_start and len(rows) <= _MOST, ended)
-    rows = more + window.rows
-    return Window(window.query, rows[:_MOST], ended, window.at_end and len(rows) <= _MOST)
+        rows, known = window.rows + more.rows, window.keys + more.keys
+        return Window(query, rows[-_MOST:], known[-_MOST:], window.at_start and room, ended)
+    rows, known = more.rows + window.rows, more.keys + window.keys
+    return Window(query, rows[:_MOST], known[:_MOST], ended, window.at_end and room)
 
 
 def refresh(store: Path, window: Window) -> Window:
     """The same rows as they are now, and those that came in between or at the open end.
 
-    A row that the query no longer matches stays: a list that loses rows under the cursor cannot be read.
+    A row that the query no longer matches stays where it was: a list that loses rows under the cursor cannot be read.
     """
-    ids = [row.id for row in window.rows]
-    after = None if window.at_start else ids[0] - 1
+    query, room = window.query, len(window.rows) + PAGE
     with Reader.open(store) as reader:
-        found = {row.id: row for row in reader.rows(ids)}
-        room = len(ids) + PAGE
-        fresh = _read(reader, window.query, room, after=after)
-    if not window.at_end:
-        fresh = tuple(row for row in fresh if row.id <= ids[-1])
-    found |= {row.id: row for row in fresh}
-    rows = tuple(found[number] for number in sorted(found))
-    at_end = window.at_end and len(fresh) < room and len(rows) <= _MOST
-    return replace(window, rows=rows[:_MOST], at_end=at_end)
+        start = None if window.at_start or not window.keys else window.keys[0]
+        fresh = reader.page(query, limit=room, after=start, including=True)
+        whole = len(fresh) < room
+        if not window.at_end and window.keys:
+            last_there = window.keys[-1]
+            fresh = fresh[: fresh.index(last_there) + 1] if last_there in fresh else fresh[: len(window.keys)]
+        keys = _merged(window.keys, fresh)
+        found = _window(reader, query, keys[:_MOST])
+    return replace(found, at_start=window.at_start, at_end=window.at_end and whole and len(keys) <= _MOST)
 
 
-def _read(
-    reader: Reader, query: Query, limit: int, *, after: int | None = None, backwards: bool = False
-) -> tuple[SampleRow, ...]:
-    rows = reader.samples(
-        query.run,
-        search=query.search or None,
-        order="newest" if backwards else "oldest",
-        limit=limit,
-        after=after,
-        **_WHERE[query.show],
-    )
-    return tuple(reversed(rows)) if backwards else tuple(rows)
+def _merged(known: Sequence[Key], fresh: Sequence[Key]) -> list[Key]:
+    """Both in one order: what is known keeps its place, what is new stands behind what it follows."""
+    there = {sample for _, sample in known}
+    places = {sample: place for place, (_, sample) in enumerate(known)}
+    behind: dict[int, list[Key]] = {}
+    place = -1
+    for key in fresh:
+        if key[1] in there:
+            place = max(place, places[key[1]])
+        else:
+            behind.setdefault(place, []).append(key)
+    merged = list(behind.get(-1, []))
+    for place, key in enumerate(known):
+        merged.append(key)
+        merged += behind.get(place, [])
+    return merged
+
+
+def _window(reader: Reader, query: Query, keys: Sequence[Key]) -> Window:
+    """The rows of these keys, those that are there."""
+    rows = {row.id: row for row in reader.rows([sample for _, sample in keys])}
+    there = [key for key in keys if key[1] in rows]
+    return Window(query, tuple(rows[sample] for _, sample in there), tuple(there))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 from localsynth.errors import LocalsynthError
 from localsynth.records import Review
@@ -40,14 +40,20 @@ class Verdicts:
     def _save(self, review: Review) -> None:
         error: LocalsynthError | None = None
         try:
-            if self._store is None:
-                self._store = Store.open(self._path, create=False)
-            self._store.save([review])
+            self._opened().save([review])
         except LocalsynthError as fault:
             error = fault
+        self._note(error)
+        self._done(review, error)
+
+    def _opened(self) -> Store:
+        if self._store is None:
+            self._store = Store.open(self._path, create=False)
+        return self._store
+
+    def _note(self, error: LocalsynthError | None) -> None:
         if error is not None and self._closing.is_set():
             self._lost.append(error)
-        self._done(review, error)
 
     def _close(self) -> None:
         if self._store is not None:
@@ -64,17 +70,22 @@ def judged(row: SampleRow, review: Review) -> SampleRow:
         "reject": False,
         "undecided": row.state == "done" and row.rule is None,
     }[review.verdict]
-    stored = ReviewRow(0, row.id, review.verdict, review.note, review.edits, "")
+    stored = ReviewRow(0, row.id, review.verdict, review.note, review.edits, "", review.tags, review.batch)
     return replace(row, kept=kept, by="rule" if review.verdict == "undecided" else "review", review=stored)
 
 
-def verdict_on(row: SampleRow, verdict: Literal["accept", "reject"]) -> Review:
-    """A new verdict that leaves note and edits as they are: the latest review wins whole."""
-    before = row.review
-    return Review(row.id, verdict, before.note if before else None, before.edits if before else {})
+def changed(row: SampleRow, **changes: Any) -> Review:
+    """A new review that leaves everything else that was said about a row as it is: the latest review wins whole."""
+    return replace(_standing(row), batch=None, **changes)
 
 
 def restoring(row: SampleRow) -> Review:
     """The review that puts a row back to how it stands now."""
+    return _standing(row)
+
+
+def _standing(row: SampleRow) -> Review:
     before = row.review
-    return Review(row.id, before.verdict, before.note, before.edits) if before else Review(row.id, "undecided")
+    if before is None:
+        return Review(row.id, "undecided")
+    return Review(row.id, before.verdict, before.note, before.edits, before.tags, before.batch)

@@ -14,7 +14,6 @@ from sqlite_utils import Database
 
 from localsynth.records import Review, Sample, Score, Turn
 from localsynth.store import Key, Query, Reader, SampleRow, ScoreRange, Store, conditions, migrations, selecting
-from localsynth.store import store as store_module
 
 QUERIES = {
     "all": {},
@@ -169,33 +168,6 @@ def test_damaged_texts_of_a_row_do_not_stop_a_query(made: tuple[Path, list[str]]
         assert reader.query_count(Query(runs[0], tag="odd")) == 0
         assert reader.facets(runs[0]).topics == ("code", "maths")
         assert all(a < b for a, b in pairwise(reader.query_ids(Query(runs[0], topic="maths"))))
-
-
-def test_a_bulk_action_is_taken_back_whole(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "_TAKEN_AT_ONCE", 3)
-    with Store.open(path) as store, Reader.open(path) as reader:
-        run = store.create_run(method="magpie", plan={}, seed=0, target=1)
-        ids = [Sample(run, index).id for index in range(8)]
-        store.save([Sample(run, index, state="done") for index in range(8)])
-        before = Review(ids[0], "accept", "mine", {1: "better"}, ("good",))
-        store.save([before, Review(ids[7], "accept")])
-        store.save([Review(sample, "reject", batch="B") for sample in ids[:7]])
-        store.save([Review(ids[1], "accept", "since")])
-        # Another action over the same rows and its undoing leave the first one to be taken back.
-        store.save([Review(sample, "accept", batch="C") for sample in ids[2:4]])
-        assert list(store.take_back("C")) == [2]
-        assert [reader.sample(sample).review.batch for sample in ids[1:5]] == [None, "B", "B", "B"]
-        assert list(store.take_back("B")) == [3, 6]
-        rows = [reader.sample(sample).review for sample in ids]
-        assert (rows[0].verdict, rows[0].note, rows[0].edits, rows[0].tags) == (
-            "accept",
-            "mine",
-            {1: "better"},
-            ("good",),
-        )
-        assert (rows[1].verdict, rows[1].note) == ("accept", "since")
-        assert [row.verdict for row in rows[2:]] == ["undecided"] * 5 + ["accept"]
-        assert list(store.take_back("B")) == []
 
 
 def test_a_store_of_version_2_comes_up_to_date(path: Path) -> None:

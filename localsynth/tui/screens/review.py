@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual.app import ComposeResult
@@ -10,50 +13,51 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.widgets import Footer, Input, Static
 
-from localsynth.errors import LocalsynthError
-from localsynth.records import Review
-from localsynth.tui.browsing import BrowsingScreen
-from localsynth.tui.messages import VerdictSaved
-from localsynth.tui.pages import SHOWS
-from localsynth.tui.verdicts import Verdicts, judged, restoring, verdict_on
+from localsynth.store import Facets, Query, Reader
+from localsynth.store.ranking import ORDER
+from localsynth.tui.list_words import order_name
+from localsynth.tui.reviewing import ReviewingScreen, facets
+from localsynth.tui.screens.choose import Choose
+from localsynth.tui.screens.filter_panel import FilterPanel
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.widgets.title import TitleBar
 
 
-@dataclass(frozen=True, slots=True)
-class _Given:
-    """A verdict that can be taken back: `before` puts things as they were."""
-
-    run: str
-    index: int
-    before: Review
-
-
-class ReviewScreen(BrowsingScreen):
+class ReviewScreen(ReviewingScreen):
     """Works while a run goes on: new rows come in below, the cursor stays on its row."""
 
     CSS_PATH = "review.tcss"
     TITLE = "Review"
-    HELP = "✓ kept   ✗ rejected   … unfinished   ! failed   • by you. Accepting keeps what a rule had rejected."
+    HELP = (
+        "✓ kept   ✗ rejected   … unfinished   ! failed or damaged   • by you   ✎ edited   ▌ selected. Accepting keeps "
+        "what a rule had rejected. While a search or a filter is on, the list holds nothing else: j and k go from hit "
+        "to hit."
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("a", "judge('accept')", "Accept", id="review.accept", tooltip="Keep this row, go to the next"),
         Binding("x", "judge('reject')", "Reject", id="review.reject", tooltip="Reject this row, go to the next"),
-        Binding("z", "undo", "Undo", id="review.undo", tooltip="Take the last verdict back"),
-        Binding("f", "filter", "Filter", id="review.filter", tooltip="Show all, kept, rejected, unreviewed"),
+        Binding("z", "undo", "Undo", id="review.undo", tooltip="Take back the last verdict, edit, tags or note"),
+        Binding("e", "edit", "Edit", id="review.edit", tooltip="Edit the turns here"),
+        Binding("E", "edit_outside", "Editor", show=False, id="review.editor", tooltip="Edit the turns in $EDITOR"),
+        Binding("t", "tag", "Tag", id="review.tag", tooltip="Set the tags of this row"),
+        Binding("n", "note", "Note", id="review.note", tooltip="Write a note on this row"),
+        Binding("f", "filter", "Filter", id="review.filter", tooltip="Choose which rows to show"),
+        Binding("o", "order", "Order", id="review.order", tooltip="Choose the order of the rows"),
         Binding("slash", "search", "Search", key_display="/", id="review.search", tooltip="Search the text"),
-        Binding("space", "page(1)", "Read on", show=False, id="review.page", tooltip="Scroll the text on"),
-        Binding("b", "page(-1)", "Read back", show=False, id="review.page-back", tooltip="Scroll the text back"),
-        Binding("t", "thinking", "Thinking", show=False, id="review.thinking", tooltip="Unfold or fold the thinking"),
-        Binding("g,home", "first", "First row", show=False, id="review.first"),
-        Binding("G,end", "last", "Last row", show=False, id="review.last"),
-        Binding("escape", "leave_search", "End the search", show=False, id="review.leave-search"),
+        Binding(
+            "m", "show('source')", "Source", show=False, id="review.source", tooltip="Show the text as it is stored"
+        ),
+        Binding("T", "show('thinking')", "Thinking", show=False, id="review.thinking", tooltip="Unfold the thinking"),
+        Binding(
+            "D", "show('differences')", "Changes", show=False, id="review.differences", tooltip="Show what you edited"
+        ),
+        Binding("right,l", "page(1)", "Read on", show=False, id="review.page", tooltip="Scroll the text on"),
+        Binding("left,h", "page(-1)", "Read back", show=False, id="review.page-back", tooltip="Scroll the text back"),
+        Binding("g,home", "first", "First row", show=False, id="review.first", tooltip="Go to the first row"),
+        Binding("G,end", "last", "Last row", show=False, id="review.last", tooltip="Go to the last row"),
+        Binding("escape", "leave", "All rows", show=False, id="review.leave", tooltip="End selection, search, filter"),
     ]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._verdicts: Verdicts | None = None
-        self._given: list[_Given] = []
 
     def compose(self) -> ComposeResult:
         yield TitleBar("review", self.ui.store.name)
@@ -68,74 +72,19 @@ class ReviewScreen(BrowsingScreen):
 
     def on_mount(self) -> None:
         self.query_one("#search").display = False
-        self._verdicts = Verdicts(self.ui.store, self._saved)
         self.list.focus()
-
-    def on_unmount(self) -> None:
-        if self._verdicts is not None:
-            for error in self._verdicts.close():
-                self.ui.farewell.append(f"a verdict was not saved: {error.message}")
-
-    # Verdicts
-
-    def action_judge(self, verdict: Literal["accept", "reject"]) -> None:
-        row = self.list.row
-        if row is None:
-            return
-        if row.state != "done":
-            self.ui.say("This row failed." if row.state == "failed" else "This row waits for its answer.")
-            return
-        self._given.append(_Given(row.run, row.index, restoring(row)))
-        self._give(verdict_on(row, verdict))
-        self.list.action_move(1)
-
-    def action_undo(self) -> None:
-        if not self._given:
-            self.ui.say("There is no verdict to take back.")
-            return
-        last = self._given.pop()
-        self._give(last.before)
-        self._go_to(last)
-        self.ui.say(f"The verdict on row {last.index} is taken back.")
-
-    def on_verdict_saved(self, message: VerdictSaved) -> None:
-        sample = message.review.sample
-        if self.pending.get(sample) is message.review:
-            del self.pending[sample]
-        if message.error is not None:
-            self._given = [given for given in self._given if given.before.sample != sample]
-            self.ui.complain(LocalsynthError(f"not saved: {message.error.message}", message.error.hint))
-            self.reread()
-        else:
-            self.written()
-
-    def _give(self, review: Review) -> None:
-        assert self._verdicts is not None
-        self.pending[review.sample] = review
-        self._verdicts.give(review)
-        index = self.window.index(review.sample) if self.window else None
-        if self.window is not None and index is not None:
-            self.put(judged(self.window.rows[index], review))
-
-    def _saved(self, review: Review, error: LocalsynthError | None) -> None:
-        self.post_message(VerdictSaved(review, error))
-
-    def _go_to(self, given: _Given) -> None:
-        if self.window is None or self.query_in_hand is None or given.run != self.query_in_hand.run:
-            return
-        index = self.window.index(given.before.sample)
-        if index is None:
-            self.open(self.query_in_hand, at=given.before.sample)
-        else:
-            self.list.go(index)
 
     # Finding
 
     def action_filter(self) -> None:
-        query, row = self.query_in_hand, self.list.row
+        query = self.query_in_hand
         if query is not None:
-            show = SHOWS[(SHOWS.index(query.show) + 1) % len(SHOWS)]
-            self.open(replace(query, show=show), at=row.id if row else None)
+            self.ask("facets", partial(facets, self.ui.store, query.run), self._ask_filter)
+
+    def action_order(self) -> None:
+        query = self.query_in_hand
+        if query is not None:
+            self.ask("facets", partial(facets, self.ui.store, query.run), self._ask_order)
 
     def action_search(self) -> None:
         field = self.query_one("#search", Input)
@@ -149,13 +98,53 @@ class ReviewScreen(BrowsingScreen):
             self.query_one("#search").display = False
         self.list.focus()
 
-    def action_leave_search(self) -> None:
+    def action_leave(self) -> None:
+        """End the innermost of: the search field, the selection, the search, the filter; the cursor stays."""
         field, query, row = self.query_one("#search", Input), self.query_in_hand, self.list.row
+        typing = self.focused is field
         field.value = ""
         field.display = False
         self.list.focus()
-        if query is not None and query.search:
-            self.open(replace(query, search=""), at=row.id if row else None)
+        if query is None:
+            return
+        if self.list.marked and not typing:
+            self.list.unmark()
+        elif query.search or query.chosen is not None:
+            self.open(replace(query, search="", chosen=None), at=row.id if row else None)
+        elif query.narrowed and not typing:
+            self.open(Query(query.run, order=query.order, descending=query.descending), at=row.id if row else None)
+
+    def _ask_filter(self, known: Facets) -> None:
+        query, row = self.query_in_hand, self.list.row
+
+        def then(wanted: Query | None) -> None:
+            if wanted is not None and wanted != query:
+                self.open(wanted, at=row.id if row else None)
+
+        if query is not None:
+            self.app.push_screen(FilterPanel(query, known, self._count_rows), then)
+
+    def _count_rows(self, query: Query, then: Callable[[int], None]) -> None:
+        self.ask("filter", partial(_count, self.ui.store, query), then)
+
+    def _ask_order(self, known: Facets) -> None:
+        query = self.query_in_hand
+        if query is None:
+            return
+        plain = [replace(query, order="", descending=descending) for descending in (False, True)]
+        scores = [score for score in known.scores if score != ORDER]
+        scored = [replace(query, order=score, descending=down) for score in scores for down in (False, True)]
+        useful = [replace(query, order=ORDER, descending=True)] if ORDER in known.scores else []
+        orders = [*plain, *useful, *scored]
+
+        def then(chosen: str | None) -> None:
+            if chosen is not None and orders[int(chosen[1:])] != query:
+                self.open(orders[int(chosen[1:])])
+
+        choices = [(f"n{at}", order_name(order)) for at, order in enumerate(orders)]
+        current = next((at for at, order in enumerate(orders) if order == query), 0)
+        about = "Rows without the score come last."
+        self.app.push_screen(Choose("Order of the rows", about, choices, f"n{current}"), then)
 
     # Moving
 
@@ -174,5 +163,10 @@ class ReviewScreen(BrowsingScreen):
     def action_page(self, direction: int) -> None:
         self.pane.page(direction)
 
-    def action_thinking(self) -> None:
-        self.pane.toggle_thinking()
+    def action_show(self, what: Literal["thinking", "source", "differences"]) -> None:
+        self.pane.toggle(what)
+
+
+def _count(store: Path, query: Query) -> int:
+    with Reader.open(store) as reader:
+        return reader.query_count(query)

@@ -2,36 +2,83 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from textual.content import Content
 
 from localsynth.printable import one_line, printable
 from localsynth.records import Score, Turn
 from localsynth.store import SampleRow
+from localsynth.tui.spelling import spelled
+from localsynth.tui.widgets.changes import changes
+from localsynth.tui.widgets.markdown import markdown
 
 _MOST = 20_000  # characters of one turn; a megabyte in one line would hold up the screen
+_AT_ONCE = 4_000  # characters of one row that are rendered within a key press
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _ENDS = {"stop": "ended by itself", "length": "cut off at the limit", "loop": "cut because it repeated itself"}
 
 Part = str | Content | tuple[str, str]
 
 
-def conversation(row: SampleRow, *, thinking: bool) -> Content:
-    """The sample as the right pane shows it; `thinking` unfolds what a model thought before its answers."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """How a row is shown. `thinking` unfolds what a model thought; `source`: the text as it is stored, no Markdown;
+    `differences`: edited turns beside what they were. `rendered`: texts that were rendered before, by themselves.
+    """
+
+    thinking: bool = False
+    source: bool = False
+    differences: bool = False
+    rendered: Mapping[str, Content] = field(default_factory=dict)
+
+
+def conversation(row: SampleRow, view: View | None = None) -> Content:
+    """The sample as the right pane shows it."""
+    view = view or View()
     parts: list[Part] = [*_verdict(row), "\n"]
+    if row.fault:
+        parts += [(f"DAMAGED: {one_line(row.fault, 300)}\n", "bold $text-error")]
     for turn, message in zip(row.turns, row.messages, strict=True):
-        parts += ["\n", (_ROLES[turn.role], "bold $text-accent"), "\n"]
-        if turn.content != message.content:
-            parts.append(("edited by you\n", "dim"))
+        parts += ["\n", (_ROLES.get(turn.role, one_line(turn.role, 20)), "bold $text-accent"), "\n"]
+        edited = turn.content != message.content
+        if edited:
+            parts.append(("edited by you; D shows what was changed\n", "dim"))
         if turn.thinking:
-            parts += _thinking(turn.thinking, unfold=thinking)
-        parts += [_verbatim(message.content), "\n"]
+            parts += _thinking(turn.thinking, unfold=view.thinking)
+        if edited and view.differences:
+            parts.append(changes(turn.content, message.content))
+        else:
+            parts.append(_text(message.content, row, view))
+        parts.append("\n")
+        if view.source and turn.raw not in {turn.content, ""}:
+            parts += [("as the model wrote it\n", "dim"), _verbatim(turn.raw), "\n"]
     if row.turns and row.turns[-1].role == "user" and row.state == "done":
         parts.append(("\nNo answer was written.\n", "dim"))
+    parts += _candidates(row)
     parts += _scores(row)
     parts += _provenance(row)
     return Content.assemble(*parts)
+
+
+def rendered(row: SampleRow) -> dict[str, Content]:
+    """The texts of a row that are too long to be rendered within a key press, rendered."""
+    if _quick(row):
+        return {}
+    return {message.content: markdown(message.content) for message in row.messages if 0 < len(message.content) <= _MOST}
+
+
+def _quick(row: SampleRow) -> bool:
+    return sum(len(message.content) for message in row.messages) <= _AT_ONCE
+
+
+def _text(text: str, row: SampleRow, view: View) -> str | Content:
+    if view.source or not text or len(text) > _MOST:
+        return _verbatim(text)
+    if _quick(row):
+        return markdown(text)
+    return view.rendered.get(text) or _verbatim(text, exactly=False)
 
 
 def _verdict(row: SampleRow) -> Iterator[Part]:
@@ -51,6 +98,9 @@ def _verdict(row: SampleRow) -> Iterator[Part]:
     else:
         yield ("REJECTED", "bold $text-error")
         yield f" by rule {one_line(row.rule or '', 60)}"
+    if row.review and row.review.tags:
+        yield ("\ntags: ", "dim")
+        yield one_line(", ".join(row.review.tags), 300)
     if row.review and row.review.note:
         yield ("\nnote: ", "dim")
         yield one_line(row.review.note, 300)
@@ -60,16 +110,28 @@ def _thinking(text: str, *, unfold: bool) -> Iterator[Part]:
     if unfold:
         yield (f"{printable(text[:_MOST])}\n", "italic dim")
     else:
-        yield (f"thinking: {one_line(text, 60)} ({text.count(chr(10)) + 1} lines, t unfolds)\n", "italic dim")
+        yield (f"thinking: {one_line(text, 60)} ({text.count(chr(10)) + 1} lines, T unfolds)\n", "italic dim")
 
 
-def _verbatim(text: str) -> str | Content:
+def _verbatim(text: str, *, exactly: bool = True) -> str | Content:
+    """The text as it is; `exactly`: with the number of every character that nobody sees."""
     if not text:
         return Content.assemble(("(empty)", "dim"))
+    shown = spelled(text[:_MOST]) if exactly else printable(text[:_MOST])
+    if len(shown) > 2 * _MOST:
+        shown = printable(text[:_MOST])
     if len(text) <= _MOST:
-        return printable(text)
+        return shown
     left = f"\n[{len(text) - _MOST:,} more characters: `localsynth show` prints them all]"
-    return Content.assemble(printable(text[:_MOST]), (left, "dim"))
+    return Content.assemble(shown, (left, "dim"))
+
+
+def _candidates(row: SampleRow) -> Iterator[Part]:
+    for candidate in row.candidates:
+        if candidate.purpose == "answer" and not candidate.chosen:
+            yield (f"\nAnother answer, by {one_line(candidate.model, 60)}\n", "bold $text-accent")
+            yield ("R takes it in place of the last answer\n", "dim")
+            yield printable(candidate.text, _MOST) + "\n"
 
 
 def _scores(row: SampleRow) -> Iterator[Part]:
@@ -97,7 +159,7 @@ def _provenance(row: SampleRow) -> Iterator[Part]:
         yield (f"{one_line(key, 40)}: {one_line(str(value), 200)}\n", "dim")
     for turn in row.turns:
         if turn.model is not None:
-            yield (f"{_ROLES[turn.role]}: {_origin(turn)}\n", "dim")
+            yield (f"{_ROLES.get(turn.role, turn.role)}: {_origin(turn)}\n", "dim")
 
 
 def _origin(turn: Turn) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -13,22 +14,24 @@ from textual.widgets import Static
 
 from localsynth.printable import printable
 from localsynth.store import SampleRow
-from localsynth.tui.widgets.conversation import conversation
+from localsynth.tui.widgets.conversation import View, conversation
 
 
 class ConversationPane(VerticalScroll):
     """Shows a row at once with what a list knows of it; scores and neighbours follow with `add_detail`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j", "scroll_down", "Scroll down", show=False, id="pane.down"),
-        Binding("k", "scroll_up", "Scroll up", show=False, id="pane.up"),
+        Binding("j", "scroll_down", "Scroll down", show=False, id="pane.down", tooltip="Scroll down"),
+        Binding("k", "scroll_up", "Scroll up", show=False, id="pane.up", tooltip="Scroll up"),
+        Binding("ctrl+d", "page_down", "Page down", show=False, id="pane.page-down", tooltip="A page down"),
+        Binding("ctrl+u", "page_up", "Page up", show=False, id="pane.page-up", tooltip="A page up"),
     ]
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self._row: SampleRow | None = None
         self._detail: SampleRow | None = None
-        self._thinking = False
+        self._view = View()
 
     def compose(self) -> ComposeResult:
         yield Static("", id="text", markup=False)
@@ -46,24 +49,34 @@ class ConversationPane(VerticalScroll):
         self._row = None
         self.query_one("#text", Static).update(Content(printable(text)))
 
-    def add_detail(self, detail: SampleRow) -> None:
+    def add_detail(self, detail: SampleRow, rendered: Mapping[str, Content]) -> None:
         """Everything known about a row; it is left out where another one is shown by now."""
         if self._row is not None and self._row.id == detail.id:
             self._detail = detail
+            self._view = replace(self._view, rendered=rendered)
             self._draw()
 
     def page(self, direction: int) -> None:
         """Scroll most of a screen."""
         self.scroll_relative(y=direction * max(1, self.size.height - 2), animate=False)
 
-    def toggle_thinking(self) -> None:
-        """Unfold or fold what a model thought before its answers."""
-        self._thinking = not self._thinking
+    def toggle(self, what: Literal["thinking", "source", "differences"]) -> None:
+        """Change one side of how rows are shown."""
+        change: dict[str, Any] = {what: not getattr(self._view, what)}
+        self._view = replace(self._view, **change)
         self._draw()
+
+    def copy_text(self) -> str:
+        """The turns of the row, edits applied."""
+        return turns_text(self._row) if self._row else ""
 
     def _draw(self) -> None:
         row, detail = self._row, self._detail
         if row is not None and detail is not None and detail.id == row.id:
-            row = replace(row, scores=detail.scores, neighbours=detail.neighbours)
-        text = self.query_one("#text", Static)
-        text.update("" if row is None else conversation(row, thinking=self._thinking))
+            row = replace(row, scores=detail.scores, neighbours=detail.neighbours, candidates=detail.candidates)
+        self.query_one("#text", Static).update("" if row is None else conversation(row, self._view))
+
+
+def turns_text(row: SampleRow) -> str:
+    """The turns of a row as plain text, for the clipboard."""
+    return "\n\n".join(f"{message.role}:\n{message.content}" for message in row.messages)

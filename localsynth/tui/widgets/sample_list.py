@@ -16,6 +16,7 @@ from textual.strip import Strip
 
 from localsynth.printable import one_line
 from localsynth.store import SampleRow
+from localsynth.tui.widgets.pane import turns_text
 
 _EDGE = 25  # rows from the edge of the window at which more are wanted
 
@@ -29,12 +30,22 @@ class SampleList(ScrollView, can_focus=True):
         "sample-list--rejected",
         "sample-list--waiting",
         "sample-list--number",
+        "sample-list--marked",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("j,down", "move(1)", "Next row", show=False, id="list.next"),
-        Binding("k,up", "move(-1)", "Row before", show=False, id="list.before"),
-        Binding("ctrl+d,pagedown", "page(1)", "Half a screen down", show=False, id="list.page-down"),
-        Binding("ctrl+u,pageup", "page(-1)", "Half a screen up", show=False, id="list.page-up"),
+        Binding("j,down", "move(1)", "Next row", show=False, id="list.next", tooltip="Next row"),
+        Binding("k,up", "move(-1)", "Row before", show=False, id="list.before", tooltip="Row before"),
+        Binding("ctrl+d,pagedown", "page(1)", "Down", show=False, id="list.page-down", tooltip="Half a screen down"),
+        Binding("ctrl+u,pageup", "page(-1)", "Up", show=False, id="list.page-up", tooltip="Half a screen up"),
+        Binding("space", "mark", "Select", show=False, id="list.mark", tooltip="Select this row, go to the next"),
+        Binding(
+            "v",
+            "mark_range",
+            "Range",
+            show=False,
+            id="list.range",
+            tooltip="Select from here to where v is pressed again",
+        ),
     ]
 
     @dataclass
@@ -42,6 +53,12 @@ class SampleList(ScrollView, can_focus=True):
         """The cursor stands on another row, or on none."""
 
         row: SampleRow | None
+
+    @dataclass
+    class Marked(Message):
+        """Another number of rows is selected."""
+
+        count: int
 
     @dataclass
     class Wanted(Message):
@@ -54,6 +71,8 @@ class SampleList(ScrollView, can_focus=True):
         self._rows: tuple[SampleRow, ...] = ()
         self._cursor = 0
         self._empty = ""
+        self._anchor: int | None = None
+        self.marked: set[int] = set()
 
     @property
     def row(self) -> SampleRow | None:
@@ -72,6 +91,40 @@ class SampleList(ScrollView, can_focus=True):
         self.virtual_size = Size(self.size.width, len(rows))
         self.scroll_to(y=self._cursor - line, animate=False, force=True)
         self._settle(before)
+
+    def unmark(self) -> None:
+        """Select nothing."""
+        self.marked.clear()
+        self._anchor = None
+        self._mark_changed()
+
+    def copy_text(self) -> str:
+        """The turns of the row under the cursor."""
+        return turns_text(self.row) if self.row else ""
+
+    def action_mark(self) -> None:
+        if self.row is not None:
+            self.marked ^= {self.row.id}
+            self._mark_changed()
+            self.action_move(1)
+
+    def action_mark_range(self) -> None:
+        if self.row is None:
+            return
+        places = {row.id: place for place, row in enumerate(self._rows)}
+        start = places.get(self._anchor) if self._anchor is not None else None
+        if start is None:
+            self._anchor = self.row.id
+            self.marked.add(self.row.id)
+        else:
+            first, last = sorted((start, self._cursor))
+            self.marked |= {row.id for row in self._rows[first : last + 1]}
+            self._anchor = None
+        self._mark_changed()
+
+    def _mark_changed(self) -> None:
+        self.refresh()
+        self.post_message(self.Marked(len(self.marked)))
 
     def go(self, index: int) -> None:
         """Put the cursor on a row."""
@@ -105,9 +158,10 @@ class SampleList(ScrollView, can_focus=True):
         sign, kind = mark(row)
         style = self.rich_style
         segments = [
+            Segment("▌" if row.id in self.marked else " ", self._style("marked")),
             Segment(sign, self._style(kind)),
             Segment(f"{row.index:>{self._digits}} ", self._style("number")),
-            Segment(one_line(row.instruction, 4 * width) or "(no instruction)", style),
+            Segment(_words(row, 4 * width), style),
         ]
         if index == self._cursor:
             style = self._style("cursor")
@@ -116,7 +170,7 @@ class SampleList(ScrollView, can_focus=True):
 
     @property
     def _digits(self) -> int:
-        return len(str(self._rows[-1].index))
+        return len(str(max(self._rows[0].index, self._rows[-1].index)))
 
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"sample-list--{name}")
@@ -141,12 +195,19 @@ class SampleList(ScrollView, can_focus=True):
 
 def mark(row: SampleRow) -> tuple[str, str]:
     """Two signs: kept, rejected, failed or in work, and whether a person said so; with the name of their style."""
-    if row.state == "failed":
+    if row.state == "failed" or row.fault:
         return "! ", "rejected"
     if row.state != "done":
         return "… ", "waiting"
-    person = "•" if row.by == "review" else " "
+    edited = row.review is not None and bool(row.review.edits)
+    person = "✎" if edited else "•" if row.by == "review" else " "
     return (f"✓{person}", "kept") if row.kept else (f"✗{person}", "rejected")
+
+
+def _words(row: SampleRow, limit: int) -> str:
+    if row.fault:
+        return f"(damaged) {one_line(row.instruction or row.fault, limit)}"
+    return one_line(row.instruction, limit) or "(no instruction)"
 
 
 def _strip(segments: list[Segment], width: int, style: Style) -> Strip:
