@@ -36,9 +36,9 @@ class FiltersScreen(JudgingScreen):
     CSS_PATH = "filters.tcss"
     TITLE = "Filters"
     HELP = (
-        "Thresholds are moved first and applied afterwards: until then nothing is changed. █ would be kept, ░ would be "
-        "rejected by this score, ▲ is the bound that h and l move, △ the other one, ◆ a threshold that was moved. "
-        "What a person accepted or rejected in Review stays so."
+        "Thresholds are moved first and applied afterwards: until then nothing is changed. The number behind a score "
+        "is how many rows it rejects. █ would be kept, ░ would be rejected by this score, ▲ is the bound that h and l "
+        "move, △ the other one, ◆ a threshold that was moved. What a person accepted or rejected in Review stays so."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("0", "clear", "None", show=False, id="filters.clear", tooltip="No threshold for this score"),
@@ -244,7 +244,7 @@ class FiltersScreen(JudgingScreen):
         self.query_one("#bars").display = not measured
         self.query_one(ExampleList).display = measured
         bounds = self.bounds(name)
-        about = filter_lines.about(name, bounds, self._side, table, moved=name in self.drafts, ready=ready)
+        about = filter_lines.about(name, self, self._side, ready=ready)
         self.query_one("#about", Static).update(about)
         if ready:
             drawn: Drawn[Histogram] = self.query_one("#histogram", Drawn)
@@ -260,7 +260,7 @@ class FiltersScreen(JudgingScreen):
             for each in shown
         ]
         bound = getattr(self.bounds(self.name_in_hand), self._side)
-        self.query_one(ExampleList).show(lines, "" if bound is None else f"{bound:.6g}")
+        self.query_one(ExampleList).show(lines, f"no {self._side} bound yet" if bound is None else f"{bound:.6g}")
 
     def show_reasons(self, reasons: list[tuple[str, int]]) -> None:
         drawn: Drawn[list[tuple[str, int]]] = self.query_one("#bars", Drawn)

@@ -10,10 +10,9 @@ from textual.content import Content
 from localsynth.config.thresholds import Threshold
 from localsynth.filters.presets import Preset
 from localsynth.tui.widgets.histogram import Side
-from localsynth.tui.wording import duration, number, rule_label
+from localsynth.tui.wording import duration, number
 
 if TYPE_CHECKING:
-    from localsynth.engine.tally import Table
     from localsynth.tui.judging import JudgingScreen
 
 WELCOME = (
@@ -43,13 +42,16 @@ def status(screen: JudgingScreen) -> Content:
     return Content.assemble(*parts)
 
 
-def about(name: str, bounds: Threshold, side: Side, table: Table, *, moved: bool, ready: bool) -> Content:
-    """The score, its two bounds with the one that moves, and what is in force."""
+def about(name: str, screen: JudgingScreen, side: Side, *, ready: bool) -> Content:
+    """The score with how many rows it rejects, its two bounds with the one that moves, and what is in force."""
+    table, bounds, moved = screen.table, screen.bounds(name), name in screen.drafts
+    rejects = screen.foretold.then.rejected.get(name) if screen.foretold is not None else None
+    count = "" if rejects is None else f"  {'would reject' if moved else 'rejects'} {number(rejects)}"
     if name not in table.measures:
-        return Content.assemble((rule_label(name), "bold"), "\na rule without a value; its reasons:")
+        return Content.assemble((name, "bold"), count, "\na rule without a value; its reasons:")
     if not ready:
         return Content.assemble((name, "bold"), "\nreading its values ...")
-    parts: list[str | tuple[str, str]] = [(name, "bold"), "\n"]
+    parts: list[str | tuple[str, str]] = [(name, "bold"), count, "\n"]
     for each in ("low", "high"):
         bound = getattr(bounds, each)
         text = f"{each} {'none' if bound is None else f'{bound:.6g}'}"

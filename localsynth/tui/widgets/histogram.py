@@ -39,22 +39,24 @@ def histogram(shown: Histogram, width: int, height: int) -> Content:
     """Columns over an axis with both bounds on it, and under it what the axis spans."""
     axis = shown.table.axis(shown.name)
     rows = sum(len(each.value) for each in shown.table.values(shown.name))
-    edges, cell = _edges(axis, width, min(width, max(_FEW, 2 * math.isqrt(rows))))
+    edges = _edges(axis, min(width, max(_FEW, 2 * math.isqrt(rows))))
     counts = shown.table.histogram(shown.name, edges).tolist()
     low, high = shown.bounds.low, shown.bounds.high
     middles = ((edges[1:] + edges[:-1]) / 2).tolist()
     outside = [(low is not None and at < low) or (high is not None and at > high) for at in middles]
     heights = [(math.log1p(count) if shown.log else float(count)) if count else None for count in counts]
-    drawn = columns(heights, max((value for value in heights if value), default=1.0), max(1, height - 2))
-    bins = edges.tolist()
+    places = [column * len(counts) // width for column in range(width)]  # the bin of each column
+    top = max((value for value in heights if value), default=1.0)
+    drawn = columns([heights[at] for at in places], top, max(1, height - 2))
     marks: dict[Side, int] = {}
     if low is not None:
-        marks["low"] = cell * _bin(bins, low)
+        marks["low"] = places.index(_bin(edges.tolist(), low))
     if high is not None:
-        marks["high"] = cell * _bin(bins, high) + cell - 1
+        marks["high"] = width - 1 - places[::-1].index(_bin(edges.tolist(), high))
     focus = marks.get(shown.side)
-    lines = [_line(line, outside, tuple(marks.values()), focus, cell) for line in drawn]
-    ruler = ["─"] * (len(counts) * cell)
+    shaded = [outside[at] for at in places]
+    lines = [_line(line, shaded, tuple(marks.values()), focus) for line in drawn]
+    ruler = ["─"] * width
     for at in marks.values():
         ruler[at] = "▲" if at == focus else "△"
     lines += [Content("".join(ruler)), Content.styled(_ends(axis, counts, width, log=shown.log), "dim")]
@@ -74,16 +76,15 @@ def bars(reasons: Sequence[tuple[str, int]], width: int, height: int) -> Content
     return Content("\n".join(lines))
 
 
-def _edges(axis: Axis, width: int, most: int) -> tuple[NDArray[np.float64], int]:
-    """Edges of up to `most` bins, and how many cells a bin is wide. Whole numbers get bins of whole numbers."""
+def _edges(axis: Axis, most: int) -> NDArray[np.float64]:
+    """Edges of up to `most` bins. Whole numbers get bins of whole numbers."""
     import numpy as np
 
     if axis.whole:
         span = int(axis.high - axis.low) + 1
         unit = -(-span // most)
-        bins = -(-span // unit)
-        return axis.low - 0.5 + unit * np.arange(bins + 1, dtype=np.float64), max(1, width // bins)
-    return np.linspace(axis.low, axis.high, most + 1), width // most
+        return axis.low - 0.5 + unit * np.arange(-(-span // unit) + 1, dtype=np.float64)
+    return np.linspace(axis.low, axis.high, most + 1)
 
 
 def _bin(edges: list[float], bound: float) -> int:
@@ -91,16 +92,16 @@ def _bin(edges: list[float], bound: float) -> int:
     return next((at for at, right in enumerate(edges[1:]) if bound < right), len(edges) - 2)
 
 
-def _line(line: str, outside: Sequence[bool], marks: Sequence[int], focus: int | None, cell: int) -> Content:
+def _line(line: str, outside: Sequence[bool], marks: Sequence[int], focus: int | None) -> Content:
     """One line of the columns. The empty cells over a bound show it; shades tell what is rejected without colour."""
     parts: list[tuple[str, str]] = []
     for at, (block, out) in enumerate(zip(line, outside, strict=True)):
-        if block == " ":
-            for place in range(at * cell, (at + 1) * cell):
-                sign = " " if place not in marks else "│" if place == focus else "┊"
-                parts.append((sign, "bold" if place == focus else "dim"))
+        if block != " ":
+            parts.append(("░" if out else block, "$text-error" if out else "$text-primary"))
+        elif at == focus:
+            parts.append(("│", "bold"))
         else:
-            parts.append((("░" if out else block) * cell, "$text-error" if out else "$text-primary"))
+            parts.append(("┊" if at in marks else " ", "dim"))
     return Content.assemble(*parts)
 
 

@@ -77,26 +77,32 @@ class ExampleList(OptionList):
     ]
 
     def show(self, lines: Sequence[tuple[str, bool, float, str, str]], bound: str) -> None:
-        """Rows as (id, passes, value, name, text) in the order of their values; `bound` stands where the line is."""
+        """Rows as (id, passes, value, name, text) in the order of their values; `bound` stands where the line is.
+
+        Without rows it stands alone, and says why.
+        """
         at = self.highlighted
         width = max(20, self.scrollable_content_region.width)
         options: list[Option] = []
         sides = [passes for _, passes, *_ in lines]
         for place, (sample, passes, value, name, text) in enumerate(lines):
             if place and sides[place - 1] != passes:
-                options.append(Option(Content.styled(f"{f'── {bound} ':─<{width}}", "dim"), disabled=True))
+                options.append(_ruler(bound, width))
             options.append(Option(_example(passes, value, name, text, width), id=sample))
         self.clear_options()
-        self.add_options(options)
+        self.add_options(options or [_ruler(bound, width)])
         if at is not None and options:
             self.highlighted = min(at, len(options) - 1)
 
 
 def _line(name: str, rejected: int | None, moved: bool, width: int) -> Content:
     count = "…" if rejected is None else number(rejected)
-    return Content.assemble(
-        ("◆ " if moved else "  ", "bold $text-warning"), fit(rule_label(name), max(1, width - 3 - len(count))), f" {count}"
-    )
+    label = fit(rule_label(name), max(1, width - 3 - len(count)))
+    return Content.assemble(("◆ " if moved else "  ", "bold $text-warning"), label, f" {count}")
+
+
+def _ruler(text: str, width: int) -> Option:
+    return Option(Content.styled(f"{f'── {text} ':─<{width}}", "dim"), disabled=True)
 
 
 def _example(passes: bool, value: float, name: str, text: str, width: int) -> Content:
