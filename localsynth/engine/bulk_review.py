@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -60,11 +60,11 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The samples that a bulk action is about, and what it would do to them."""
+    """The samples that a bulk action is about, and what it would do to them; what is said later is newer than it."""
 
     ids: array[int]
+    action: BulkAction
     reach: Reach
-    latest: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +101,13 @@ def survey(store: Path, ids: array[int], action: BulkAction, work: Work) -> Plan
     """What an action would do now."""
     reach, work.done, work.total = Reach(), 0, len(ids)
     with BulkReviews.open(store) as writer:
-        latest = writer.latest()
+        action = replace(action, since=writer.latest())
         for chunk in _chunks(ids, CHUNK):
             if work.cancelled:
                 break
             reach += writer.reach(chunk, action)
             work.done += len(chunk)
-    return Plan(ids, reach, latest)
+    return Plan(ids, action, reach)
 
 
 def carry_out(store: Path, ids: array[int], action: BulkAction, batch: str, work: Work) -> Outcome:
