@@ -116,7 +116,7 @@ class LocalsynthApp(StoreApp):
     def on_resize(self, event: Resize) -> None:
         small = next((screen for screen in self.screen_stack if isinstance(screen, TooSmall)), None)
         if small is not None:
-            small.measure()
+            small.measure(event.size)
         elif not fits(event.size):
             self.push_screen(TooSmall())
 

@@ -26,11 +26,10 @@ class TooSmall(ModalScreen[None]):
         yield Static(id="size", markup=False)
 
     def on_screen_resume(self) -> None:
-        self.measure()
+        self.measure(self.app.size)
 
-    def measure(self) -> None:
+    def measure(self, size: Size) -> None:
         """Say how large the terminal is, or give the screen back. Another screen on top of this one is waited for."""
-        size = self.app.size
         if not self.is_current:
             return
         if fits(size):
