@@ -69,7 +69,7 @@ class JobScreen(AskingScreen):
         """Have the doctor look at a model; `how` are its options."""
         self.start_job(f"doctor {name}", f"Doctor of {name}", ["doctor", *([name] if name else []), *how])
         self.ui.say(
-            "The doctor asks for 64 questions: seconds with a small model, minutes with a large one on a laptop. "
+            "The doctor asks for 64 questions: a minute with a small model, many with a large one on a laptop. "
             "X cancels it; it ends with the UI."
         )
 

@@ -24,10 +24,10 @@ def size(amount: float) -> str:
 
 
 def where(line: Line, job: JobView | None) -> str:
-    """Where a model is, or how far it is, in at most fifteen characters."""
+    """Where a model is, or how far it is, in at most fourteen characters."""
     if job is not None and job.state == "running":
         done, whole = job.progress.get("all_done", 0), job.progress.get("all_total", 0)
-        return f"↓ {100 * done // whole:.0f} % of {size(whole)}" if whole else "↓ asking ..."
+        return f"↓ {100 * done // whole:.0f} % {size(whole)}" if whole else "↓ asking ..."
     if line.server is not None:
         return f"{line.server.name}?"
     entry = line.entry
@@ -51,7 +51,7 @@ def magpie(line: Line) -> str:
         return f"{ {'usable with care': 'care'}.get(line.verdict.grade, line.verdict.grade) }{rate} ✓"
     if line.card is None:
         return "" if line.server else "not checked"
-    return _GRADES[line.card.magpie] if line.generates else ", ".join(line.card.roles)
+    return _GRADES[line.card.magpie] if line.generates else line.card.roles[0]
 
 
 def doctor(verdict: Verdict) -> Content:
@@ -108,7 +108,7 @@ def _about(line: Line, here: Machine) -> Iterator[Content]:
     title = f"{card.maker} {card.family}, {card.parameters:g} B parameters, {card.released}" if card else entry.origin
     yield Content.assemble((one_line(line.name, 100), "bold"), f"  {one_line(title, 100)}")
     if entry.path is not None:
-        yield Content(f"{size(entry.size)} from {entry.origin}: {printable(str(entry.path))}")
+        yield Content(f"{size(entry.size)}, {entry.origin}: {printable(str(entry.path))}")
     elif entry.partial is not None:
         busy = "a process is fetching the rest" if entry.partial.busy else "p fetches the rest"
         yield Content(f"{size(entry.partial.size)} of it are here: {busy}")

@@ -45,7 +45,7 @@ def _on_server(role: str, draft: Draft) -> bool:
 
 def _role(role: str, asked: Callable[[Draft], bool]) -> tuple[Setting, ...]:
     who, one = ("asks", "question") if role == "ask" else ("answers", "answer")
-    starter = "the built-in starter"
+    starter = "built-in starter"
     return (
         Setting(f"{role}.model", "Model", "model", f"Who {who}: what is here, on a server, or to be pulled.", starter,
                 shown=asked),
@@ -57,7 +57,7 @@ def _role(role: str, asked: Callable[[Draft], bool]) -> tuple[Setting, ...]:
                 "Where the served model's template is: a folder, a GGUF file or a catalogue name.",
                 "what the server tells", shown=_served(role, asked)),
         Setting(f"{role}.sampling", "Sampling", "sampling", f"How each {one} is drawn, and how long it may be.",
-                "as the model's card says", shown=asked),
+                "the card's own", shown=asked),
     )  # fmt: skip
 
 
@@ -68,14 +68,14 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
         Setting("instructions", "File", "file", "Instructions to answer: JSONL, JSON, Parquet, text, or hf:OWNER/NAME.",
                 "none yet", shown=lambda draft: not _asks(draft)),
         Setting("systems", "Topics", "topics", "What the questions are about: ready topics and texts of your own.",
-                "none: whatever the model asks", shown=_asks),
+                "the model's own", shown=_asks),
         Setting("language", "Language", "text", "A code such as en or zh; questions in others are rejected.",
                 shown=_asks),
         Setting("turns", "Turns", "whole", "User turns of a conversation, 1 to 16.", shown=_asks),
         Setting("instructions_only", "Questions only", "switch", "Write questions, no answers.", shown=_asks),
         Setting("system_in_answer", "Topic in answers", "switch",
                 "Show the topic's text to the answering model too, and keep it in the data.", shown=_asks),
-        Setting("seed", "Seed", "whole", "The same seed, the same rows.", "a new one each time"),
+        Setting("seed", "Seed", "whole", "The same seed, the same rows.", "a new one"),
     )),
     ("Who asks", _role("ask", _asks)),
     ("Who answers", _role("answer", _answers)),
@@ -90,7 +90,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("When it stops early", (
         Setting("limits.minutes", "Minutes", "number", "Finish what is in flight, stop after this time.", "no limit"),
         Setting("limits.tokens", "Tokens", "whole", "Finish what is in flight, stop after so many.", "no limit"),
-        Setting("limits.attempts", "Questions tried", "whole", "At the most.", "20 times the pairs, at least 500"),
+        Setting("limits.attempts", "Questions tried", "whole", "At the most.", "20 for each pair"),
     )),
     ("This machine", (
         Setting("machine.slots", "Slots", "whole", "Texts written at the same time.", "by the machine"),

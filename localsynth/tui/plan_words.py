@@ -16,7 +16,7 @@ from localsynth.tui.plan_facts import Facts
 from localsynth.tui.wording import duration, number, span
 
 _CHECK = (
-    "Never checked here. d asks it for 64 questions: seconds with a small model, minutes with a large one on a laptop."
+    "Never checked here. d asks it for 64 questions: a minute with a small model, many with a large one on a laptop."
 )
 
 

@@ -36,7 +36,14 @@ class ModelsScreen(JobScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("p", "pull", "Pull", id="models.pull", tooltip="Fetch this model, or the rest of it"),
         Binding("d", "doctor", "Doctor", id="models.doctor", tooltip="Check whether it is fit for Magpie: minutes"),
-        Binding("o", "optimise", "Optimise", id="models.optimise", tooltip="Make a copy that this CPU runs faster"),
+        Binding(
+            "o",
+            "optimise",
+            "Optimise",
+            show=False,
+            id="models.optimise",
+            tooltip="Make a copy that this CPU runs faster",
+        ),
         Binding("c", "convert", "Convert", show=False, id="models.convert", tooltip="Turn a GGUF file into MLX's form"),
         Binding("r,delete", "remove", "Remove", id="models.remove", tooltip="Delete its files, after asking"),
         Binding("X", "cancel_job", "Cancel", show=False, id="models.cancel", tooltip="Cancel the job that is at work"),
@@ -51,19 +58,18 @@ class ModelsScreen(JobScreen):
 
     def compose(self) -> ComposeResult:
         yield TitleBar("models", self.ui.store.name)
-        yield Static("", id="status", markup=False)
-        search = Input(placeholder="name, maker, family or licence", id="search", compact=True)
+        yield Static("", id="model-status", markup=False)
+        search = Input(placeholder="name, maker, family or licence", id="model-search", compact=True)
         search.display = False
         yield search
         yield ModelTable()
         yield Static("", id="jobs", markup=False)
-        with VerticalScroll(id="about-box"):
-            yield Static("", id="about", markup=False)
+        with VerticalScroll(id="model-box"):
+            yield Static("", id="model-about", markup=False)
         yield Footer(compact=True)
 
     def on_mount(self) -> None:
         self.query_one("#jobs").display = False
-        self.query_one("#about-box").can_focus = False
         self.query_one(ModelTable).focus()
 
     @property
@@ -73,7 +79,7 @@ class ModelsScreen(JobScreen):
 
     def refused(self, group: str, error: LocalsynthError) -> None:
         if group == "stock" and self.stock is None:
-            self.query_one("#about", Static).update(Content(f"{error.message}\n{error.hint}"))
+            self.query_one("#model-about", Static).update(Content(f"{error.message}\n{error.hint}"))
 
     def stock_taken(self) -> None:
         self._show()
@@ -128,12 +134,12 @@ class ModelsScreen(JobScreen):
         self._show()
 
     def action_search(self) -> None:
-        field = self.query_one("#search", Input)
+        field = self.query_one("#model-search", Input)
         field.display = True
         field.focus()
 
     def action_leave(self) -> None:
-        field = self.query_one("#search", Input)
+        field = self.query_one("#model-search", Input)
         if field.display:
             field.display = False
             field.value = ""
@@ -167,14 +173,14 @@ class ModelsScreen(JobScreen):
     def _show(self) -> None:
         if self.stock is None:
             return
-        search = self.query_one("#search", Input).value
+        search = self.query_one("#model-search", Input).value
         lines = self.stock.chosen(self._filter, search)
         self.table.show(lines, self.jobs)
         here = self.stock.machine
         found = f", found by {one_line(search, 30)}" if search.strip() else ""
         count = sum(line.here for line in lines)
         status = f"{len(lines)} models, {count} here  showing {_SHOWN[self._filter]}{found}"
-        self.query_one("#status", Static).update(
+        self.query_one("#model-status", Static).update(
             Content(f"{status}  this machine: {here.usable_gb:.0f} GB for a model, {here.cores} cores")
         )
         self._about()
@@ -184,4 +190,4 @@ class ModelsScreen(JobScreen):
         text = Content("Nothing is found: f shows more, escape ends a search.")
         if line is not None and self.stock is not None:
             text = card_words(line, self.stock.machine)
-        self.query_one("#about", Static).update(text)
+        self.query_one("#model-about", Static).update(text)

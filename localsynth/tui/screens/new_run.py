@@ -57,7 +57,7 @@ class NewRunScreen(EditingScreen):
         Binding("t", "estimate", "Time", id="new.estimate", tooltip="Generate for a minute to say how long it takes"),
         Binding("p", "pull", "Pull", show=False, id="new.pull", tooltip="Fetch the model that the plan lacks"),
         Binding("w", "save", "Save", id="new.save", tooltip="Write the plan into a file"),
-        Binding("o", "open", "Open", id="new.open", tooltip="Read a plan from a file"),
+        Binding("o", "open", "Open", show=False, id="new.open", tooltip="Read a plan from a file"),
         Binding("z", "undo", "Undo", show=False, id="new.undo", tooltip="Take the last change of the plan back"),
         Binding("X", "cancel_job", "Cancel", show=False, id="new.cancel", tooltip="Cancel the job that is at work"),
         Binding("down", "settings", "Settings", show=False, id="new.settings", tooltip="Go to the settings"),
@@ -69,14 +69,15 @@ class NewRunScreen(EditingScreen):
         self._facts: Facts | None = None
         self._file: Path | None = None
         self._target_fault = ""
+        self._wished = ""
 
     def compose(self) -> ComposeResult:
         yield TitleBar("new", self.ui.store.name)
         with Horizontal(id="top"):
             yield Static("How many pairs shall be kept?", id="question")
             yield Input("", type="integer", id="target", max_length=8, compact=True)
-            yield Static("enter starts the run", id="start-hint")
-        yield Static("", id="state", markup=False)
+            yield Static("enter starts, tab: settings", id="start-hint")
+        yield Static("", id="plan-state", markup=False)
         with Horizontal(id="main"):
             yield SettingsList()
             with Vertical(id="beside"):
@@ -100,8 +101,8 @@ class NewRunScreen(EditingScreen):
             field = self.query_one("#target", Input)
             field.focus()
             field.action_select_all()
-            if wish:
-                self.use_model("ask", wish)
+            self._wished = wish
+            self._grant()
         self._look_at_plan()
 
     def refused(self, group: str, error: LocalsynthError) -> None:
@@ -109,6 +110,7 @@ class NewRunScreen(EditingScreen):
             self._take_facts(Facts(error))
 
     def stock_taken(self) -> None:
+        self._grant()
         self._show_beside()
 
     def jobs_moved(self) -> None:
@@ -260,6 +262,12 @@ class NewRunScreen(EditingScreen):
 
         self.ask("open", partial(plan_files.read, path), then)
 
+    def _grant(self) -> None:
+        """Use the model that was asked for, as soon as it is known where that is."""
+        if self._wished and self.stock is not None:
+            wished, self._wished = self._wished, ""
+            self.use_model("ask", wished)
+
     def _look_at_plan(self) -> None:
         if self.draft.fault() is None:
             self.ask("facts", partial(find_facts, self.ui.store, self.draft.tables()), self._take_facts)
@@ -271,7 +279,7 @@ class NewRunScreen(EditingScreen):
     def _show_beside(self) -> None:
         fault = self.draft.fault()
         state = plan_words.state(fault, self._facts, self._missing())
-        self.query_one("#state", Static).update(self._target_fault or state)
+        self.query_one("#plan-state", Static).update(self._target_fault or state)
         checkup = self.jobs.get(f"doctor {self.draft.value('ask.model')}")
         self.query_one("#doctor", Static).update(plan_words.report(self._facts, checkup))
         target = self.draft.value("target")

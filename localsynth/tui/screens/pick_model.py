@@ -20,7 +20,7 @@ _SHOWN = {"all": "all models", "here": "what is here", "fits": "what is here or 
 class PickModel(ModalScreen[str]):
     """The name of the model, "" for the starter, or a server's address; None when nothing is to be changed."""
 
-    CSS_PATH = "modal.tcss"
+    CSS_PATH: ClassVar[list[str]] = ["modal.tcss", "models.tcss"]
     HELP = "enter takes the model; one that is not here is fetched first, after a question."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "filter", "Filter", id="pick.filter", tooltip="Show all, what is here, or what fits"),
@@ -38,13 +38,12 @@ class PickModel(ModalScreen[str]):
         with Vertical(classes="box widest"):
             yield Static(self._title, classes="heading", markup=False)
             yield Static("", id="shown", markup=False)
-            search = Input(placeholder="name, maker, family or licence", id="search", compact=True)
+            search = Input(placeholder="name, maker, family or licence", id="pick-search", compact=True)
             search.display = False
             yield search
             yield ModelTable()
             yield Static(
-                "● here  ✗ too large  * suggested   f filter  / search  o other path or name\n"
-                "enter takes it, escape goes back",
+                "● here  ✗ too large  * suggested   f filter  / search  o other path  escape back",
                 classes="hint",
             )
 
@@ -68,7 +67,7 @@ class PickModel(ModalScreen[str]):
         self._show()
 
     def action_search(self) -> None:
-        field = self.query_one("#search", Input)
+        field = self.query_one("#pick-search", Input)
         field.display = True
         field.focus()
 
@@ -77,7 +76,7 @@ class PickModel(ModalScreen[str]):
         self.app.push_screen(AskValue("Another model", about, "", lambda _: ""), self._other)
 
     def action_leave(self) -> None:
-        field = self.query_one("#search", Input)
+        field = self.query_one("#pick-search", Input)
         if field.display:
             field.display, field.value = False, ""
             self.query_one(ModelTable).focus()
@@ -89,7 +88,7 @@ class PickModel(ModalScreen[str]):
             self.dismiss(typed.strip())
 
     def _show(self, keep: str = "") -> None:
-        lines = self._stock.chosen(self._filter, self.query_one("#search", Input).value, generators=True)
+        lines = self._stock.chosen(self._filter, self.query_one("#pick-search", Input).value, generators=True)
         room = self._stock.machine.usable_gb
         self.query_one("#shown", Static).update(f"{_SHOWN[self._filter]}: {len(lines)}; {room:.0f} GB for a model here")
         self.query_one(ModelTable).show(lines, {}, keep)

@@ -65,12 +65,12 @@ class ModelTable(DataTable[Text]):
     def _cells(self, line: Line, jobs: Mapping[str, JobView]) -> list[Text]:
         muted = "" if line.fits else "dim"
         name = one_line(line.name, 200)
-        short = name if len(name) <= 26 else f"…{name[-25:]}"
+        short = name if len(name) <= 28 else f"…{name[-27:]}"
         licence = line.card.licence if line.card else line.entry.origin if line.entry else "server"
         return [
             Text(f"{'*' if line.suggested else ' '} {short}", style=muted),
             Text(model_words.where(line, jobs.get(f"pull {line.name}"))),
             Text(model_words.memory(line), justify="right", style=muted),
             Text(model_words.magpie(line), style=muted),
-            Text(one_line(licence, 16), style=muted),
+            Text(one_line(licence, 10), style=muted),
         ]

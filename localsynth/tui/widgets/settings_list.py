@@ -15,7 +15,7 @@ from localsynth.printable import one_line
 from localsynth.tui.draft import Draft, Fault
 from localsynth.tui.plan_fields import GROUPS, SETTINGS, Setting, reads
 
-_LABEL = 17
+_LABEL = 16
 
 
 class SettingsList(OptionList):
@@ -63,7 +63,7 @@ class SettingsList(OptionList):
 
     def _option(self, setting: Setting, draft: Draft) -> Option:
         given = draft.given(setting.key) is not None
-        room = max(8, self.size.width - _LABEL - 5)
+        room = max(8, self.size.width - _LABEL - 4)
         value = one_line(reads(setting, draft), 200)
         if cell_len(value) > room:
             value = f"{set_cell_size(value, room - 1).rstrip()}…"
