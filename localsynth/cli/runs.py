@@ -155,7 +155,7 @@ def _details(found: Mapping[str, Any]) -> Iterator[str]:
     from localsynth.printable import one_line, terminal_width
 
     moving = ("answering", "waiting", "slots_used", "slots", "tokens_per_second", "eta_low", "eta_high", "live")
-    hidden = {"rejected", "run", *(() if found["state"] in {"running", "paused"} else moving)}
+    hidden = {"rejected", "run", "latest", "pace", *(() if found["state"] in {"running", "paused"} else moving)}
     yield f"{'run':<18} {found['run']}"
     for key, value in found.items():
         if value in (None, "") or key in hidden:

@@ -10,7 +10,8 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from localsynth.cli.panel import duration, eta, panel, rule_name, status_line
-from localsynth.events import Progress
+from localsynth.cli.runs import _details
+from localsynth.events import Pace, Progress
 from localsynth.printable import fit, one_line
 from localsynth.store.rows import RunRow
 
@@ -94,3 +95,12 @@ def test_a_fitted_text_takes_exactly_its_columns(text: str) -> None:
         assert "\n" not in fitted
     assert fit("abc", 5) == "abc  "
     assert one_line("a\nb", 9) == "a b"
+
+
+def test_details_leave_out_what_only_charts_need() -> None:
+    found = {"run": 3, "state": "finished"} | dataclasses.asdict(
+        dataclasses.replace(PROGRESS, latest=(1, 2), pace=Pace(75.0, kept=12))
+    )
+    names = [line[:18].strip() for line in _details(found)]
+    assert "tokens saved" in names
+    assert not {"pace", "latest"} & set(names)

@@ -13,9 +13,10 @@ import pytest
 from textual.widgets import Input
 from tui_stage import fill, notices, press, settle, shown
 
+from localsynth.catalog import ResolvedModel, load
 from localsynth.engine.lock import hold
 from localsynth.store import Reader, Store
-from localsynth.tui import controls
+from localsynth.tui import controls, first_steps
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.watching import Watcher
 from localsynth.tui.wording import day, short, span_of
@@ -94,6 +95,24 @@ async def test_the_first_start_names_the_models_that_there_are(path: Path, monke
         await press(pilot, "n")
         assert app.current_mode == "new"
     assert not path.exists()
+
+
+@pytest.mark.parametrize("fetched", [False, True])
+async def test_the_first_run_may_take_the_model_that_fits(
+    path: Path, monkeypatch: pytest.MonkeyPatch, *, fetched: bool
+) -> None:
+    card = load().find("qwen3-4b-2507")
+    monkeypatch.setattr(first_steps, "recommend", lambda *_, **__: [card])
+    if fetched:
+        monkeypatch.setattr(first_steps, "resolve", lambda _: ResolvedModel("gguf", Path("here.gguf"), card))
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        said = "is here already" if fetched else "is fetched with p there"
+        assert f"press m for better data: qwen3-4b-2507 {said}" in shown(app)
+        await press(pilot, "m")
+        assert app.current_mode == "new"
+        assert "qwen3-4b-2507" in shown(app)
 
 
 async def test_a_store_that_vanishes_is_told_and_taken_up_again(path: Path, run: str) -> None:

@@ -26,7 +26,7 @@ from localsynth.store.store import Store
 
 _LISTEN_S = 1.0
 _ANSWER_S = 60.0  # of the board or the keys, which may be on their way back from a death
-_HIDDEN = {"live", "last_instruction", "last_response"}
+_HIDDEN = {"live", "last_instruction", "last_response", "latest", "pace"}
 
 # Carries one shard out: job, shard, what was typed, who hears of progress, the shared keys; state and reason.
 CarryOut = Callable[..., tuple[str, str]]
