@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from localsynth.cli.plan_toml import plan_toml
 from localsynth.config import Plan, plan_data, plan_from, read_plan
 from localsynth.config.plan_file import save_thresholds
 from localsynth.config.thresholds import CHARACTERS, Threshold, measure, measure_of
 from localsynth.embedding.encoders import CharNgramEncoder
+from localsynth.engine.plan_toml import plan_toml
 from localsynth.errors import PlanError
 from localsynth.filters.gate import check_instruction
 

@@ -6,15 +6,18 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import yaml
 
 from localsynth.cli import data, import_rows
 from localsynth.cli.main import main
+from localsynth.engine.exporting import RowStream, Selection, count_rows
 from localsynth.export import formats
 from localsynth.importing import read
 from localsynth.records import Neighbour, Review, Sample, Sampling, Score, Turn
+from localsynth.store.queries import Reader
 from localsynth.store.store import Store
 
 ODD = "NUL \x00, \x1b]0;title\x07, [red]markup[/red], <|im_end|>, 机器学习, \u2028\u202e"
@@ -322,3 +325,39 @@ def test_hostile_texts_go_in_and_out_whole(cli, tmp_path):
     cli("export", "b.jsonl")
     found = [row.messages[0].content for row in read(tmp_path / "b.jsonl")]
     assert found == [*texts[:3], "\ufffd alone"]
+
+
+def test_a_split_is_on_the_card_with_its_command(store, cli, tmp_path):
+    code, out, err = cli("export", "parts", "--split", "--answered", "--store", store, "--json")
+    assert code == 0, err
+    assert [path.rpartition("/")[2] for path in json.loads(out)["files"]] == [
+        "train.jsonl",
+        "valid.jsonl",
+        "test.jsonl",
+    ]
+    assert "export parts --format openai --store s.db --answered --split" in (tmp_path / "parts/README.md").read_text()
+    assert cli("export", "-f", "xtuner", "--split", "--store", store)[0] == 5
+
+
+def test_rows_are_counted_as_they_are_exported(store, cli, tmp_path):
+    choices = (Selection(), Selection(everything=True), Selection(answered=True), Selection(answered=False),
+               Selection(run="1", search="number 17"), Selection(everything=True, answered=True, limit=5))  # fmt: skip
+    for chosen in choices:
+        with Reader.open(store) as reader:
+            here = replace(chosen, run=reader.run().id if chosen.run else None)
+            stream = RowStream(reader, here, scored=False, page=7)
+            assert count_rows(reader, here) == sum(1 for _ in stream), chosen
+
+
+def test_an_export_that_is_ended_leaves_nothing(store, tmp_path):
+    program = (
+        "import os, signal, sys\n"
+        "from localsynth.engine import exporting\n"
+        "from localsynth.cli.main import main\n"
+        "exporting.RowStream._note = lambda self, row, sample: os.kill(os.getpid(), signal.SIGTERM)\n"
+        f"main(['export', 'out.jsonl', '--store', {str(store)!r}])"
+    )
+    before = {path.name for path in tmp_path.iterdir()}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 130, done.stderr
+    assert {path.name for path in tmp_path.iterdir()} - before <= {"s.db-wal", "s.db-shm"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +13,6 @@ import click
 from localsynth.cli.options import json_option, store_option
 
 if TYPE_CHECKING:
-    from localsynth.cli.export_rows import Selection
     from localsynth.cli.import_rows import Imported
     from localsynth.export import ExportResult
 
@@ -32,13 +31,16 @@ _EVERY = 2.0  # seconds between lines of progress
 @click.option("--answered/--instructions", default=None, help="Only rows with an answer, or only those without.")
 @click.option("--search", help="Only rows in which every one of these words occurs in one turn.")
 @click.option("--limit", type=click.IntRange(1), help="Rows at the most.")
+@click.option(
+    "--split", is_flag=True, help="A folder with train, valid and test.jsonl, near-duplicates in one of them."
+)
 @click.option("--thinking", is_flag=True, help="Put a model's reasoning before its answer, in <think> tags.")
 @click.option("--force", is_flag=True, help="Overwrite what is there.")
 @store_option
 @json_option
 def export_command(
     *, store: Path, path: Path | None, fmt: str, run_name: str | None, everything: bool, answered: bool | None,
-    search: str | None, limit: int | None, thinking: bool, force: bool, as_json: bool,
+    search: str | None, limit: int | None, split: bool, thinking: bool, force: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Write what is kept to PATH, with a dataset card beside it.
 
@@ -53,30 +55,35 @@ def export_command(
     trl            JSONL of conversational prompt and completion
     parquet        everything a row knows: messages, models, sampling, seeds, scores
 
-    Prints the path; the default is localsynth-FORMAT in the current folder.
+    Prints the path; the default is localsynth-FORMAT in the current folder. With --split, which goes with JSONL, a
+    tenth of the rows each is for valid and for test. Ended before its end, it leaves nothing behind.
     """
     from importlib.metadata import version
 
-    from localsynth.cli.export_rows import RowStream, Selection
+    from localsynth.cli.ending import ending_cleanly
     from localsynth.cli.narration import say
+    from localsynth.engine.exporting import RowStream, Selection, command_line, thinking_words
     from localsynth.export import check_target, export, find
     from localsynth.store.queries import Reader
 
-    form = find(fmt)
+    form = find(fmt, split=split)
     target = path or Path(f"localsynth-{fmt}{form.suffix}")
-    check_target(target, fmt, force=force)
-    with Reader.open(store) as reader:
+    check_target(target, fmt, force=force, split=split)
+    with ending_cleanly(), Reader.open(store) as reader:
         if waiting := reader.uncompared():
             say(f"{waiting} rows come from a merge that was cut off; duplicates may be among those that are exported")
             say(f"  next: give the same merge again, localsynth merge {store} SHARD.db ..., then export again")
         run = reader.run(run_name) if run_name else None
         selection = Selection(run.id if run else None, everything, answered, search, limit)
-        pace = _Pace()
+        pace = _Pace(0.5 if as_json else _EVERY)
         stream = RowStream(
-            reader, selection, scored=form.scored, on_row=lambda count: pace.say(f"{count} rows written so far")
+            reader,
+            selection,
+            scored=form.scored,
+            on_row=lambda count: pace.say(json.dumps({"rows": count}) if as_json else f"{count} rows written so far"),
         )
-        command = _command(store, target, fmt, selection, thinking=thinking)
-        said = "Reasoning stands before answers in `<think>` tags." if thinking else "Reasoning is left out."
+        command = command_line(target.name, store.name, fmt, selection, thinking=thinking, split=split)
+        said = thinking_words(thinking=thinking)
         result = export(
             stream,
             fmt,
@@ -84,23 +91,12 @@ def export_command(
             lambda: stream.card(target.name, command, version("localsynth"), said),
             include_thinking=thinking,
             force=force,
+            split=split,
         )
     _note_export(store, target, result, asdict(selection))
     say(f"{result.count} rows as {fmt}; card in {result.card}")
     _print_export(result, target, as_json=as_json)
     return 0
-
-
-def _command(store: Path, target: Path, fmt: str, chosen: Selection, *, thinking: bool) -> str:
-    """The command line that does the same; names only, because a card is published and folders are private."""
-    parts = ["localsynth", "export", target.name, "--format", fmt, "--store", store.name]
-    parts += ["--run", chosen.run] if chosen.run else []
-    parts += ["--all"] if chosen.everything else []
-    parts += {True: ["--answered"], False: ["--instructions"], None: []}[chosen.answered]
-    parts += ["--search", chosen.search] if chosen.search else []
-    parts += ["--limit", str(chosen.limit)] if chosen.limit else []
-    parts += ["--thinking"] if thinking else []
-    return shlex.join(parts)
 
 
 def _note_export(store: Path, target: Path, result: ExportResult, query: dict[str, object]) -> None:
@@ -190,13 +186,14 @@ def _tell(done: Imported) -> None:
 class _Pace:
     """Says how far a long job is, every few seconds."""
 
-    def __init__(self) -> None:
-        self._next = time.monotonic() + _EVERY
+    def __init__(self, every: float = _EVERY) -> None:
+        self._every = every
+        self._next = time.monotonic() + every
 
     def say(self, text: str) -> None:
         """Say it when it is time."""
         if (now := time.monotonic()) >= self._next:
             from localsynth.cli.narration import say
 
-            self._next = now + _EVERY
+            self._next = now + self._every
             say(text)

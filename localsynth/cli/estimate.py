@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,6 @@ if TYPE_CHECKING:
     from localsynth.config import Plan
     from localsynth.engine.calibrate import Calibration
     from localsynth.engine.perpair import PerPair, Span
-    from localsynth.handoff.estimate import OnGpus
 
 
 @click.command(params=plan_parameters(), short_help="Say how long a job would take here, and on GPUs.")
@@ -46,6 +44,8 @@ def estimate(
     from localsynth.engine.calibrate import calibrate
     from localsynth.engine.perpair import best, per_pair
     from localsynth.handoff.estimate import Job, on_gpus
+    from localsynth.handoff.estimate_words import estimate_lines
+    from localsynth.printable import terminal_width
 
     plan = build_plan(typed | {"plan_file": plan_file})
     found = asyncio.run(calibrate(plan, seconds, say))
@@ -53,25 +53,19 @@ def estimate(
     job = Job(plan.target, pair.tokens(), size) if size else None
     gpus = list(on_gpus(job, price_per_hour)) if job else []
     speed, hours = best(found, pair), _hours_here(plan, found, pair)
+    about: dict[str, Any] = {"pairs": plan.target, "parameters": size, "kept_share": pair.share}
+    about |= {
+        "tokens_per_pair": pair.tokens(),
+        "assumed": pair.assumed,
+        "calibration": dataclasses.asdict(found),
+        "here": {"slots": speed.slots, "hours": hours},
+        "gpus": [dataclasses.asdict(line) for line in gpus],
+    }
     if as_json:
-        here = {"slots": speed.slots, "hours": hours}
-        about: dict[str, Any] = {"pairs": plan.target, "parameters": size, "kept_share": pair.share}
-        about |= {
-            "tokens_per_pair": pair.tokens(),
-            "assumed": pair.assumed,
-            "calibration": dataclasses.asdict(found),
-            "here": here,
-        }
-        data_json(about | {"gpus": [dataclasses.asdict(line) for line in gpus]})
+        data_json(about)
         return 0
-    for line in _calibrated(plan, found, pair, size):
-        data(line)
-    data(f"{'machine':<16} {'time':>7}  {'range':<18}  {'speed':<12}  cost")
-    data(_row(f"here, {speed.slots} slot{'s' if speed.slots != 1 else ''}", hours, None, "measured now"))
-    for each in gpus:
-        data(_row(f"{each.count} x {each.gpu}", each.hours, each.cost, "measured" if each.measured else "scaled"))
-    for line in _remarks(found, pair, gpus):
-        data(line)
+    for text in estimate_lines(about, terminal_width()):
+        data(text)
     return 0
 
 
@@ -96,58 +90,3 @@ def _hours_here(plan: Plan, found: Calibration, pair: PerPair) -> Span:
 
     low, middle, high = (seconds * plan.target / 3600 for seconds in pair.seconds(best(found, pair)))
     return low, middle, high / (1 - (found.slowdown or 0.0))
-
-
-def _calibrated(plan: Plan, found: Calibration, pair: PerPair, size: float | None) -> Iterator[str]:
-    from localsynth.printable import one_line
-
-    about = f", {size:.3g} B parameters" if size else ""
-    yield f"{plan.target:,} pairs with {one_line(found.model, 40)}{about}"
-    yield f"calibrated for {found.seconds:.0f} s: {found.asked} questions, {found.kept} pairs kept, by {found.backend}"
-    low, middle, high = pair.tokens()
-    yield f"a kept pair takes {middle:.0f} tokens ({low:.0f} to {high:.0f}); {pair.share:.0%} of questions get there"
-    yield f"tokens/s by slots: {', '.join(f'{speed.tokens_per_second:.0f} at {speed.slots}' for speed in found.speeds)}"
-    yield ""
-
-
-def _row(machine: str, hours: Span, cost: Span | None, speed: str) -> str:
-    between = f"{_time(hours[0])} to {_time(hours[2])}"
-    paid = "" if cost is None else f"${_money(cost[1])} ({_money(cost[0])} to {_money(cost[2])})"
-    return f"{machine:<16} {_time(hours[1]):>7}  {between:<18}  {speed:<12}  {paid}".rstrip()
-
-
-def _remarks(found: Calibration, pair: PerPair, gpus: list[OnGpus]) -> Iterator[str]:
-    import textwrap
-
-    from localsynth.printable import terminal_width
-
-    remarks = []
-    if pair.assumed:
-        remarks.append(
-            f"assumed, as too few ended in that time: {', '.join(pair.assumed)}; --seconds 300 measures more"
-        )
-    if found.slowdown is not None:
-        remarks.append(
-            f"the same work was {found.slowdown:.0%} slower at the end than at the beginning: the machine throttles, "
-            "or something else keeps it busy; a long run will be nearer to the upper end"
-        )
-    for how in dict.fromkeys(line.how for line in gpus):
-        names = ", ".join(f"{line.count} x {line.gpu}" for line in gpus if line.how == how)
-        remarks.append(f"{names}: {how}")
-    if not gpus:
-        remarks.append("no GPU is estimated: name the model's size with --parameters (billions)")
-    for remark in remarks:
-        yield from textwrap.wrap(remark, terminal_width(), initial_indent="- ", subsequent_indent="  ")
-
-
-def _time(hours: float) -> str:
-    """In at most seven characters."""
-    for size, unit in ((1 / 60, "s"), (1, "min"), (48, "h")):
-        if hours < size:
-            value = hours * {"s": 3600, "min": 60, "h": 1}[unit]
-            return f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
-    return f"{hours / 24:,.0f} d"
-
-
-def _money(dollars: float) -> str:
-    return f"{dollars:,.2f}" if dollars < 10 else f"{dollars:,.0f}"

@@ -99,11 +99,11 @@ def generate(
     """
     from localsynth.cli.narration import data, data_json
     from localsynth.cli.plan_flags import build_plan, print_topics
-    from localsynth.cli.plan_toml import plan_toml
     from localsynth.cli.watching import begin, follow
     from localsynth.config import plan_data
     from localsynth.engine import launch
     from localsynth.engine.lock import refuse_busy
+    from localsynth.engine.plan_toml import plan_toml
 
     if list_topics:
         print_topics(str(typed["language"] or "en"), as_json=as_json)

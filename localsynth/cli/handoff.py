@@ -44,9 +44,10 @@ def pack(
     from dataclasses import replace
 
     from localsynth import catalog
+    from localsynth.cli.ending import ending_cleanly
     from localsynth.cli.narration import data, data_json, say
     from localsynth.cli.plan_flags import build_plan
-    from localsynth.cli.plan_toml import plan_toml
+    from localsynth.engine.plan_toml import plan_toml
     from localsynth.handoff.pack import Packing
     from localsynth.handoff.pack import pack as write
 
@@ -55,7 +56,8 @@ def pack(
     plan = plan if plan.date else replace(plan, date=dt.date.today().isoformat())  # noqa: DTZ011 - the user's own day
     checked = {"ask": check_model, "answer": check_answer_model or check_model}
     servers = {role: catalog.resolve(model) for role, model in checked.items() if model}
-    job = write(Packing(plan, _homes(plan), servers, plan_toml, store, shards), out)
+    with ending_cleanly():
+        job = write(Packing(plan, _homes(plan), servers, plan_toml, store, shards), out)
     if as_json:
         data_json({"folder": str(out), "id": job.id, "shards": job.shards, "target": job.plan.target})
         return 0
@@ -89,13 +91,19 @@ _WHERE = click.option("--to", metavar="PATH", help="The folder on HOST.  [defaul
     "--start", type=click.Choice(["run", "slurm", "no"]), default="run", show_default=True,
     help="Start every shard in turn, hand them to Slurm, or only copy.",
 )  # fmt: skip
-def submit(host: str, folder: Path, *, to: str | None, start: Start) -> int:
+@json_option
+def submit(host: str, folder: Path, *, to: str | None, start: Start, as_json: bool) -> int:
     """Copy the packed FOLDER to HOST over ssh and rsync, and start it there."""
-    from localsynth.cli.narration import say
+    from localsynth.cli.ending import ending_cleanly
+    from localsynth.cli.narration import data_json, say
     from localsynth.handoff import remote
     from localsynth.handoff.job import read_job
 
-    said = remote.submit(host, read_job(folder.expanduser().absolute()), to, start)
+    with ending_cleanly():
+        said = remote.submit(host, read_job(folder.expanduser().absolute()), to, start)
+    if as_json:
+        data_json({"host": host, "start": start, "said": said})
+        return 0
     say(f"{host}: {said or 'copied'}")
     say(f"  next: localsynth handoff fetch {host} {folder}")
     return 0
@@ -105,13 +113,19 @@ def submit(host: str, folder: Path, *, to: str | None, start: Start) -> int:
 @_HOST
 @_FOLDER
 @_WHERE
-def fetch(host: str, folder: Path, *, to: str | None) -> int:
+@json_option
+def fetch(host: str, folder: Path, *, to: str | None, as_json: bool) -> int:
     """Bring the shards' stores from HOST into FOLDER, as they are now; they may go on meanwhile."""
-    from localsynth.cli.narration import data, say
+    from localsynth.cli.ending import ending_cleanly
+    from localsynth.cli.narration import data, data_json, say
     from localsynth.handoff import remote
     from localsynth.handoff.job import read_job
 
-    stores = remote.fetch(host, read_job(folder.expanduser().absolute()), to)
+    with ending_cleanly():
+        stores = remote.fetch(host, read_job(folder.expanduser().absolute()), to)
+    if as_json:
+        data_json({"host": host, "stores": [str(store) for store in stores]})
+        return 0
     for store in stores:
         data(str(store))
     say(f"{len(stores)} shards are here")

@@ -37,7 +37,8 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     have fewer rows than its target, by the duplicates that its shards could not know of.
     """
     from localsynth.cli.exits import Exit
-    from localsynth.cli.narration import data_json
+    from localsynth.cli.narration import data_json, say
+    from localsynth.handoff.merge_words import report_lines
 
     # A merge multiplies many small blocks, over which BLAS's threads wait for each other longer than they compute.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -48,7 +49,8 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     if as_json:
         data_json(dataclasses.asdict(report) | {"whole": report.whole})
     else:
-        _say(main, report)
+        for line in report_lines(main.name, dataclasses.asdict(report)):
+            say(line)
     return Exit.OK if report.whole else Exit.INCOMPLETE
 
 
@@ -119,34 +121,3 @@ def _line(report: MergeReport) -> str:
         f"run {report.run}: {report.kept} of {report.target} kept, {new} new rows, "
         f"{report.exact + report.near} duplicates, {len(report.missing) + len(report.unfinished)} shards to come"
     )
-
-
-def _say(main: Path, report: MergeReport) -> None:
-    from localsynth.cli.narration import say
-
-    for shard in report.shards:
-        clash = f", {shard.conflicts} conflicts" if shard.conflicts else ""
-        say(f"shard {shard.shard:<5} {shard.state:<9} {shard.new:>8} new {shard.known:>8} known{clash}")
-    say(
-        f"run {report.run}: {report.kept} of {report.target} kept, {report.rejected} rejected, of them "
-        f"{report.exact} duplicates and {report.near} near duplicates among the shards and {main.name}"
-    )
-    if report.kept > report.target:
-        say(f"{report.kept - report.target} more than the target: a shard was made on two machines")
-    elif report.whole and report.kept < report.target:
-        say(
-            f"{report.target - report.kept} fewer than the target: what was rejected here is not made again\n"
-            f"  next: localsynth generate -n {report.target - report.kept} --store {main}; or pack them as another job"
-        )
-    if report.conflicts:
-        some = ", ".join(str(number) for shard in report.shards for number in shard.conflicting[:3])
-        say(f"{report.conflicts} rows were here with other words and stay as they are: localsynth show {some}")
-    if report.missing:
-        say(f"missing: shard {_numbers(report.missing)}")
-    if report.unfinished:
-        say(f"not finished: shard {_numbers(report.unfinished)}; run it again, then merge again")
-
-
-def _numbers(numbers: tuple[int, ...]) -> str:
-    more = f" and {len(numbers) - 10} more" if len(numbers) > 10 else ""
-    return ", ".join(map(str, numbers[:10])) + more

@@ -2,7 +2,7 @@
 
 from localsynth.export.base import ExportResult, ExportRow, Format
 from localsynth.export.card import CardModel, CardRun, CardSource
-from localsynth.export.registry import check_target, export, find, formats
+from localsynth.export.registry import check_target, export, find, formats, line, splits
 
 __all__ = [
     "CardModel",
@@ -15,4 +15,6 @@ __all__ = [
     "export",
     "find",
     "formats",
+    "line",
+    "splits",
 ]

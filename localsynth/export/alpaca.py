@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from localsynth.export.base import ExportRow, Format, Written, dialogue
-from localsynth.export.files import write_lines
+from localsynth.export.base import ExportRow, dialogue
+from localsynth.export.files import jsonl
 
 
 def record(row: ExportRow) -> dict[str, object]:
@@ -22,8 +19,4 @@ def record(row: ExportRow) -> dict[str, object]:
     }
 
 
-def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
-    return [write_lines(path, map(record, rows))]
-
-
-FORMAT = Format("alpaca", "JSONL of instruction, input, output, system, history", ".jsonl", _write)
+FORMAT = jsonl("alpaca", "JSONL of instruction, input, output, system, history", lambda rows: map(record, rows))

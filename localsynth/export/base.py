@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -67,6 +67,7 @@ class Written:
 class Format:
     """One way to write rows. `suffix` "" means a folder.
 
+    `records` gives what is written of each row, in the same order; one JSON object a row, whatever the file's form.
     `write` takes rows and the path to fill (a file, or an empty folder that is there) and returns what it wrote.
     `scored` says that it uses scores and neighbours, which cost a reader more; `owned` are a folder's file names.
     """
@@ -74,6 +75,7 @@ class Format:
     name: str
     help: str
     suffix: str
+    records: Callable[[Iterable[ExportRow]], Iterator[Mapping[str, object]]]
     write: Callable[[Iterable[ExportRow], Path], list[Written]]
     scored: bool = False
     owned: tuple[str, ...] = ()

@@ -67,7 +67,7 @@ class CardSource:
 
 
 def render(source: CardSource, result: ExportResult, counts: Sequence[tuple[str, int, str]]) -> str:
-    """The whole card. `counts`: (file name, rows, sha256) of each data file."""
+    """The whole card. `counts`: (file name, rows, sha256) of each data file; none while nothing is written yet."""
     return "\n".join([*_front(source, result, counts), *_body(source, result, counts)]) + "\n"
 
 
@@ -110,7 +110,7 @@ def _front(source: CardSource, result: ExportResult, counts: Sequence[tuple[str,
     lines += ["task_categories:", "- text-generation", "size_categories:", f"- {size}"]
     lines += ["tags:", "- synthetic", "- localsynth"]
     lines += ["- magpie"] if any(run.method == "magpie" for run in source.runs) else []
-    lines += ["configs:", "- config_name: default", "  data_files:"]
+    lines += ["configs:", "- config_name: default", "  data_files:"] if counts else []
     for file, _, _ in counts:
         lines += [f"  - split: {_SPLITS.get(file, 'train')}", f"    path: {quoted(file)}"]
     return [*lines, "---", ""]
@@ -119,7 +119,7 @@ def _front(source: CardSource, result: ExportResult, counts: Sequence[tuple[str,
 def _body(source: CardSource, result: ExportResult, counts: Sequence[tuple[str, int, str]]) -> list[str]:
     lines = [f"# {code(source.title)}", ""]
     lines += [f"{result.count} rows in the format `{result.format}` ({source.selection}). {source.thinking}".rstrip()]
-    lines += ["", "| file | rows | sha256 |", "|---|---|---|"]
+    lines += ["", "| file | rows | sha256 |", "|---|---|---|"] if counts else []
     lines += [f"| {code(file)} | {count} | `{digest}` |" for file, count, digest in counts]
     if source.thresholds:
         lines += ["", "## Thresholds", "", "Rows outside these bounds are rejected, unless a person kept them.", ""]

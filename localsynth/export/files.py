@@ -6,12 +6,12 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from localsynth.errors import DataError
-from localsynth.export.base import Written
+from localsynth.export.base import ExportRow, Format, Written
 
 # Legal in JSON, but line ends to many readers that split text into lines.
 _LINE_ENDS = {"\u2028": "\\u2028", "\u2029": "\\u2029", "\u0085": "\\u0085"}
@@ -69,6 +69,17 @@ def write_lines(path: Path, values: Iterable[Mapping[str, object]]) -> Written:
             file.write(dump(value).encode() + b"\n")
             file.count += 1
         return file.close()
+
+
+def jsonl(
+    name: str,
+    text: str,
+    records: Callable[[Iterable[ExportRow]], Iterator[Mapping[str, object]]],
+    *,
+    scored: bool = False,
+) -> Format:
+    """A format that is one file with a line for each record; `text` is its help."""
+    return Format(name, text, ".jsonl", records, lambda rows, path: [write_lines(path, records(rows))], scored)
 
 
 def write_array(path: Path, values: Iterable[Mapping[str, object]]) -> Written:

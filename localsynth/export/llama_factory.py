@@ -42,6 +42,7 @@ FORMAT = Format(
     "llama-factory",
     "folder with data.jsonl and dataset_info.json",
     "",
+    _records,
     _write,
     owned=("data.jsonl", "dataset_info.json"),
 )

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
-from pathlib import Path
 
-from localsynth.export.base import ExportRow, Format, Written, dialogue
-from localsynth.export.files import write_lines
+from localsynth.export.base import ExportRow, dialogue
+from localsynth.export.files import jsonl
 from localsynth.export.sharegpt import conversation
 
 # What a judge, a guard or a reward model would fill; null until one has spoken.
@@ -69,8 +67,6 @@ def _uuid(number: int) -> str:
     return str(uuid.uuid5(uuid.NAMESPACE_URL, f"localsynth:{number}"))
 
 
-def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
-    return [write_lines(path, map(record, rows))]
-
-
-FORMAT = Format("magpie", "JSONL in the row schema of the published Magpie data", ".jsonl", _write, scored=True)
+FORMAT = jsonl(
+    "magpie", "JSONL in the row schema of the published Magpie data", lambda rows: map(record, rows), scored=True
+)

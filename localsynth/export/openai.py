@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from localsynth.export.base import ExportRow, Format, Written
-from localsynth.export.files import write_lines
+from localsynth.export.base import ExportRow
+from localsynth.export.files import jsonl
 
 
 def messages(row: ExportRow) -> list[dict[str, str]]:
@@ -19,8 +16,4 @@ def record(row: ExportRow) -> dict[str, object]:
     return {"messages": messages(row)}
 
 
-def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
-    return [write_lines(path, map(record, rows))]
-
-
-FORMAT = Format("openai", 'JSONL of {"messages": [...]}, read by nearly every trainer', ".jsonl", _write)
+FORMAT = jsonl("openai", 'JSONL of {"messages": [...]}, read by nearly every trainer', lambda rows: map(record, rows))

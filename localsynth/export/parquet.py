@@ -83,4 +83,11 @@ def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
     return [Written(path.name, count, digest_of(path))]
 
 
-FORMAT = Format("parquet", "Parquet with messages, models, sampling, seeds and scores", ".parquet", _write, scored=True)
+FORMAT = Format(
+    "parquet",
+    "Parquet with messages, models, sampling, seeds and scores",
+    ".parquet",
+    lambda rows: map(_record, rows),
+    _write,
+    scored=True,
+)

@@ -10,7 +10,8 @@ from localsynth.errors import DataError
 from localsynth.export import alpaca, llama_factory, magpie, mlx_lora, openai, parquet, sharegpt, trl, xtuner
 from localsynth.export.base import ExportResult, ExportRow, Format, Written, scrubbed, with_thinking
 from localsynth.export.card import CardSource, card_path, render
-from localsynth.export.files import placed, write_text
+from localsynth.export.files import dump, placed, write_text
+from localsynth.export.parts import split as split_format
 
 _ALL = (openai, sharegpt, alpaca, magpie, mlx_lora, xtuner, llama_factory, trl, parquet)
 _FORMATS: Mapping[str, Format] = {module.FORMAT.name: module.FORMAT for module in _ALL}
@@ -21,23 +22,42 @@ def formats() -> dict[str, str]:
     return {name: fmt.help for name, fmt in _FORMATS.items()}
 
 
-def find(name: str) -> Format:
-    """The format of this name; DataError lists them."""
+def find(name: str, *, split: bool = False) -> Format:
+    """The format of this name; with `split` a folder of parts. DataError lists those that there are."""
     try:
-        return _FORMATS[name]
+        form = _FORMATS[name]
     except KeyError:
         raise DataError(f"there is no export format {name!r}", f"use one of: {', '.join(_FORMATS)}") from None
+    if not split or name == mlx_lora.FORMAT.name:
+        return form
+    if not splits(name):
+        lines = ", ".join(each for each in _FORMATS if splits(each))
+        raise DataError(f"format {name} has no parts", f"--split goes with: {lines}, and mlx-lora always has parts")
+    return split_format(name, form.help, form.records, "a split")
 
 
-def check_target(path: Path, fmt: str, *, force: bool = False) -> None:
+def splits(name: str) -> bool:
+    """Whether an export in this format can be split: JSONL can."""
+    return _FORMATS[name].suffix == ".jsonl"
+
+
+def line(row: ExportRow, fmt: str, *, include_thinking: bool = False) -> str:
+    """One row as it will be written; as JSON where the file is Parquet. DataError where the format cannot hold it."""
+    (record,) = find(fmt).records(_prepared([row], include_thinking=include_thinking))
+    return dump(record)
+
+
+def check_target(path: Path, fmt: str, *, force: bool = False, split: bool = False) -> None:
     """DataError when an export to `path` would overwrite something, or is no place for this format."""
-    form = find(fmt)
+    form = find(fmt, split=split)
     if path.is_dir() and form.suffix:
         raise DataError(
             f"{path} is a folder, and format {fmt} is one file", f"name a file, such as {path / 'data'}{form.suffix}"
         )
     if path.exists() and not path.is_dir() and not form.suffix:
-        raise DataError(f"{path} is a file, and format {fmt} is a folder", "name a new folder")
+        raise DataError(
+            f"{path} is a file, and {'a split' if split else f'format {fmt}'} is a folder", "name a new folder"
+        )
     if not force and path.exists() and not (path.is_dir() and not any(path.iterdir())):
         raise DataError(f"{path} is there already", "--force overwrites it")
 
@@ -50,14 +70,17 @@ def export(
     *,
     include_thinking: bool = False,
     force: bool = False,
+    split: bool = False,
 ) -> ExportResult:
     """Write rows and their card; memory does not grow with the rows. `card` is asked after the last row.
+
+    `split`: a folder with train, valid and test, near-duplicates in one part.
 
     A data file is there whole or not at all. DataError: no rows, a row the format cannot hold, a target that exists
     without `force`, a disk that refuses. MissingPackage: Parquet without pyarrow.
     """
-    form = find(fmt)
-    check_target(path, fmt, force=force)
+    form = find(fmt, split=split)
+    check_target(path, fmt, force=force, split=split)
     with placed(path) as part:
         if not form.suffix:
             part.mkdir()

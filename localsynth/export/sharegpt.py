@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from localsynth.export.base import ExportRow, Format, Written
-from localsynth.export.files import write_lines
+from localsynth.export.base import ExportRow
+from localsynth.export.files import jsonl
 
 _NAMES = {"user": "human", "assistant": "gpt"}
 
@@ -16,8 +13,8 @@ def conversation(row: ExportRow) -> list[dict[str, str]]:
     return [{"from": _NAMES.get(role, role), "value": content} for role, content in row.messages]
 
 
-def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
-    return [write_lines(path, ({"conversations": conversation(row)} for row in rows))]
-
-
-FORMAT = Format("sharegpt", 'JSONL of {"conversations": [{"from", "value"}, ...]}', ".jsonl", _write)
+FORMAT = jsonl(
+    "sharegpt",
+    'JSONL of {"conversations": [{"from", "value"}, ...]}',
+    lambda rows: ({"conversations": conversation(row)} for row in rows),
+)

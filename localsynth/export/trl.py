@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 
 from localsynth.errors import DataError
-from localsynth.export.base import ExportRow, Format, Written
-from localsynth.export.files import write_lines
+from localsynth.export.base import ExportRow
+from localsynth.export.files import jsonl
 from localsynth.export.openai import messages
 
 
@@ -25,8 +24,4 @@ def _records(rows: Iterable[ExportRow]) -> Iterator[dict[str, object]]:
         yield {"prompt": talk[:-1], "completion": talk[-1:]} if first else {"prompt": talk}
 
 
-def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
-    return [write_lines(path, _records(rows))]
-
-
-FORMAT = Format("trl", "JSONL of conversational prompt and completion, loss on the last answer", ".jsonl", _write)
+FORMAT = jsonl("trl", "JSONL of conversational prompt and completion, loss on the last answer", _records)

@@ -21,4 +21,10 @@ def _write(rows: Iterable[ExportRow], path: Path) -> list[Written]:
     return [write_array(path, map(record, rows))]
 
 
-FORMAT = Format("xtuner", 'JSON array of {"conversation": [{"system", "input", "output"}, ...]}', ".json", _write)
+FORMAT = Format(
+    "xtuner",
+    'JSON array of {"conversation": [{"system", "input", "output"}, ...]}',
+    ".json",
+    lambda rows: map(record, rows),
+    _write,
+)

@@ -47,6 +47,7 @@ _REVIEWED = (
     "coalesce((SELECT r.verdict FROM reviews r WHERE r.sample = s.id ORDER BY r.id DESC LIMIT 1), 'undecided') "
     "<> 'undecided'"
 )
+_ANSWERED = "(SELECT t.role FROM turns t WHERE t.sample = s.id ORDER BY t.position DESC LIMIT 1) IS 'assistant'"
 _BATCH = 500  # rows per statement when ids are looked up; well under SQLite's limit on parameters
 
 
@@ -68,6 +69,7 @@ class SampleQueries:
         kept: bool | None = None,
         rule: str | None = None,
         reviewed: bool | None = None,
+        answered: bool | None = None,
         search: str | None = None,
         order: Order = "oldest",
         limit: int = 100,
@@ -75,10 +77,13 @@ class SampleQueries:
     ) -> list[SampleRow]:
         """One page of samples with their turns; `after` is the last sample id of the page before.
 
-        `rule`: the first failing score; `reviewed` False: done and without a person's verdict; `search`: every word
-        must occur in one turn (see `fts.match_query`). Without a run all runs are read in the order they were made.
+        `rule`: the first failing score; `reviewed` False: done and without a person's verdict; `answered`: the last
+        turn is the model's; `search`: every word must occur in one turn (see `fts.match_query`). Without a run all
+        runs are read in the order they were made.
         """
-        wanted = partial(self._page, kept=kept, rule=rule, reviewed=reviewed, search=search, order=order)
+        wanted = partial(
+            self._page, kept=kept, rule=rule, reviewed=reviewed, answered=answered, search=search, order=order
+        )
         if run is not None:
             return self.rows(wanted(run, limit=limit, after=after))
         runs = [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
@@ -112,6 +117,7 @@ class SampleQueries:
         rule: str | None,
         search: str | None,
         reviewed: bool | None = None,
+        answered: bool | None = None,
         order: Order = "oldest",
         limit: int = -1,
         after: int | None = None,
@@ -129,6 +135,8 @@ class SampleQueries:
             parameters += [rule, first, last, rule]
         if reviewed is not None:
             where.append(_REVIEWED if reviewed else f"NOT {_REVIEWED} AND s.state = 'done'")
+        if answered is not None:
+            where.append(_ANSWERED if answered else f"NOT {_ANSWERED}")
         if search is not None:
             clause, values = self._search(search)
             where.append(clause)
@@ -142,6 +150,36 @@ class SampleQueries:
             f"ORDER BY s.id {'DESC' if order == 'newest' else ''} LIMIT ?"
         )
         return [row[0] for row in self._all(sql, (*parameters, limit))]
+
+    def sample_count(
+        self,
+        run: str | None = None,
+        *,
+        kept: bool | None = None,
+        answered: bool | None = None,
+        search: str | None = None,
+    ) -> int:
+        """How many finished samples with a text match, in one run or in all. A pass over them, unless kept or all
+        of them are asked for."""
+        runs = [run] if run is not None else [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
+        if answered is None and search is None:
+            found = [self.counts(each) for each in runs]
+            return sum((each.kept if kept is not False else 0) + (0 if kept else each.rejected) for each in found)
+        total = 0
+        for each in runs:
+            where = ["s.id BETWEEN ? AND ?", "+s.run = ?", "s.state = 'done'"]
+            parameters: list[object] = [*sample_range(each), each]
+            if kept is not None:
+                where.append("(SELECT v.kept FROM verdicts v WHERE v.sample = s.id) = ?")
+                parameters.append(int(kept))
+            if answered is not None:
+                where.append(_ANSWERED if answered else f"NOT {_ANSWERED}")
+            if search is not None:
+                clause, values = self._search(search)
+                where.append(clause)
+                parameters += values
+            total += int(self._all(f"SELECT count(*) FROM samples s WHERE {' AND '.join(where)}", parameters)[0][0])
+        return total
 
     def _search(self, search: str) -> tuple[str, list[object]]:
         fts.catch_up(self.path, self._connection)

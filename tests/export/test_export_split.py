@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localsynth.errors import DataError
-from localsynth.export import export
+from localsynth.export import export, formats, line, splits
 from localsynth.export.split import Clusters, assign
 
 SIZES = st.lists(st.integers(1, 8), min_size=2, max_size=80)
@@ -63,8 +63,8 @@ def test_clusters_are_the_connected_components(links):
 def parts_of(folder):
     found = {}
     for path in folder.glob("*.jsonl"):
-        for line in path.read_text().splitlines():
-            found[json.loads(line)["messages"][0]["content"]] = path.stem
+        for text in path.read_text().splitlines():
+            found[json.loads(text)["messages"][0]["content"]] = path.stem
     return found
 
 
@@ -95,4 +95,32 @@ def test_rows_of_one_cluster_cannot_be_split(tmp_path, card, row):
     rows = [row(i, messages=(("user", "Same?"), ("assistant", str(i)))) for i in range(5)]
     with pytest.raises(DataError, match="two rows that are not near-duplicates"):
         export(rows, "mlx-lora", tmp_path / "a", card)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("fmt", [name for name in formats() if splits(name)])
+def test_any_jsonl_can_be_split(tmp_path, card, row, fmt):
+    """The same lines as in one file, near-duplicates of rows and of texts in one part, and the card names the parts."""
+    near = {1: ((1000, 0.95),), 2: ((1000, 0.89),)}
+    rows = [row(i, near=near.get(i, ())) for i in range(40)]
+    rows.append(row(40, messages=(("user", "question  0?"), ("assistant", "Again."))))
+    whole = export(rows, fmt, tmp_path / "all.jsonl", card)
+    parts = export(rows, fmt, tmp_path / "parts", card, split=True)
+    texts = {path.stem: path.read_text().splitlines() for path in parts.paths}
+    assert set(texts) == {"train", "valid", "test"}
+    assert sorted(text for lines in texts.values() for text in lines) == sorted(whole.paths[0].read_text().splitlines())
+    homes = {text: name for name, lines in texts.items() for text in lines}
+    lines = [line(each, fmt) for each in rows]
+    assert homes[lines[0]] == homes[lines[1]] == homes[lines[40]]
+    said = parts.card.read_text()
+    assert "split: validation" in said
+    assert f"`valid.jsonl` | {len(texts['valid'])} |" in said
+
+
+def test_what_has_no_lines_is_not_split(tmp_path, card, row):
+    for fmt in ("xtuner", "llama-factory", "parquet"):
+        with pytest.raises(DataError, match=f"format {fmt} has no parts"):
+            export([row(0), row(1)], fmt, tmp_path / fmt, card, split=True)
+    with pytest.raises(DataError, match="a split needs two rows"):
+        export([row(0)], "openai", tmp_path / "one", card, split=True)
     assert list(tmp_path.iterdir()) == []

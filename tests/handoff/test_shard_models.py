@@ -15,8 +15,8 @@ from localsynth import catalog
 from localsynth.backends.base import BackendInfo
 from localsynth.backends.scripted import END, END_ID, START, START_ID, TEMPLATE
 from localsynth.cli import shards
-from localsynth.cli.plan_toml import plan_toml
 from localsynth.config import plan_from
+from localsynth.engine.plan_toml import plan_toml
 from localsynth.errors import ModelError
 from localsynth.handoff.job import Job, read_job
 from localsynth.handoff.models import from_info

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -40,17 +41,58 @@ class Selection:
         parts += [f"the first {self.limit}"] if self.limit else []
         return ", ".join(parts)
 
+    def options(self) -> list[str]:
+        """As `localsynth export` takes them."""
+        parts = ["--run", self.run] if self.run else []
+        parts += ["--all"] if self.everything else []
+        parts += {True: ["--answered"], False: ["--instructions"], None: []}[self.answered]
+        parts += ["--search", self.search] if self.search else []
+        return parts + (["--limit", str(self.limit)] if self.limit else [])
+
+
+def command_line(
+    target: str, store: str, fmt: str, chosen: Selection, *, thinking: bool = False, split: bool = False
+) -> str:
+    """The command that makes this export. Names of files only, where it is for a card: folders are private."""
+    parts = ["localsynth", "export", target, "--format", fmt, "--store", store, *chosen.options()]
+    parts += ["--split"] if split else []
+    return shlex.join(parts + (["--thinking"] if thinking else []))
+
+
+def thinking_words(*, thinking: bool) -> str:
+    """For the card: where a model's reasoning is."""
+    return "Reasoning stands before answers in `<think>` tags." if thinking else "Reasoning is left out."
+
+
+def count_rows(reader: Reader, chosen: Selection) -> int:
+    """How many rows `RowStream` gives."""
+    kept = None if chosen.everything else True
+    found = reader.sample_count(chosen.run, kept=kept, answered=chosen.answered, search=chosen.search)
+    return found if chosen.limit is None else min(found, chosen.limit)
+
 
 class RowStream:
-    """Rows of a selection, in the order of runs and indices; iterate it once, then ask for the facts."""
+    """Rows of a selection, in the order of runs and indices; iterate it once, then ask for the facts.
+
+    `after`: the id of the row behind which it begins. `page`: rows that are read at once.
+    """
 
     def __init__(
-        self, reader: Reader, selection: Selection, *, scored: bool, on_row: Callable[[int], None] | None = None
+        self,
+        reader: Reader,
+        selection: Selection,
+        *,
+        scored: bool,
+        on_row: Callable[[int], None] | None = None,
+        after: int | None = None,
+        page: int = _PAGE,
     ) -> None:
         self._reader = reader
         self._selection = selection
         self._scored = scored
         self._on_row = on_row
+        self._after = after
+        self._page = page
         self._count = 0
         self._kept: Counter[str] = Counter()
         self._models: dict[str, set[str]] = {}
@@ -61,8 +103,6 @@ class RowStream:
             if self._selection.limit is not None and self._count >= self._selection.limit:
                 return
             row = self._row(sample)
-            if not row.messages or self._selection.answered not in (None, row.answered):
-                continue
             self._count += 1
             self._note(row, sample)
             if self._on_row:
@@ -70,13 +110,18 @@ class RowStream:
             yield row
 
     def _samples(self) -> Iterator[SampleRow]:
-        chosen, after = self._selection, None
+        chosen, after = self._selection, self._after
         while True:
             page = self._reader.samples(
-                chosen.run, kept=None if chosen.everything else True, search=chosen.search, limit=_PAGE, after=after
+                chosen.run,
+                kept=None if chosen.everything else True,
+                answered=chosen.answered,
+                search=chosen.search,
+                limit=self._page,
+                after=after,
             )
-            yield from (sample for sample in page if sample.state == "done")
-            if len(page) < _PAGE:
+            yield from (sample for sample in page if sample.state == "done" and sample.turns)
+            if len(page) < self._page:
                 return
             after = page[-1].id
 
