@@ -12,6 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from localsynth.engine import launch
+from localsynth.engine.answer_again import answers
 from localsynth.errors import LocalsynthError
 from localsynth.printable import one_line
 from localsynth.records import Review
@@ -99,6 +100,8 @@ class BrowsingScreen(AskingScreen):
 
     def open(self, query: Query, *, at: int | None = None, end: bool = False) -> None:
         """Show a query from its first row, from the sample `at`, or at its end."""
+        if self.query_in_hand is not None and self.query_in_hand.run != query.run:
+            self.list.unmark()
         self.query_in_hand = query
         self.show_status()
         store = self.ui.store
@@ -130,7 +133,7 @@ class BrowsingScreen(AskingScreen):
     def show_status(self) -> None:
         query, tally = self.query_in_hand, self._tally
         if query is not None:
-            self.query_one("#status", Static).update(_status(query, tally))
+            self.query_one("#status", Static).update(_status(query, tally, len(self.list.marked)))
 
     def on_sample_list_wanted(self, message: SampleList.Wanted) -> None:
         window = self.window
@@ -138,10 +141,17 @@ class BrowsingScreen(AskingScreen):
             return
         self.ask("rows", partial(pages.grow, self.ui.store, window, down=message.down), self._follow, patient=True)
 
+    def on_sample_list_marked(self) -> None:
+        self.show_status()
+
     def on_sample_list_moved(self, message: SampleList.Moved) -> None:
         self.pane.show(message.row)
         if message.row is not None:
-            self.ask("sample", partial(_sample, self.ui.store, message.row.id), self._detailed)
+            self.read_detail(message.row.id)
+
+    def read_detail(self, sample: int) -> None:
+        """Read everything known about a sample for the right pane."""
+        self.ask("sample", partial(_sample, self.ui.store, sample), self._detailed)
 
     def _detailed(self, found: tuple[SampleRow, dict[str, Content]]) -> None:
         self.pane.add_detail(*found)
@@ -200,6 +210,7 @@ def _newest(store: Path) -> str | None:
 def _sample(store: Path, sample: int) -> tuple[SampleRow, dict[str, Content]]:
     with Reader.open(store) as reader:
         row = reader.sample(sample)
+    row = replace(row, candidates=(*answers(store, sample), *row.candidates))
     return row, rendered(row)
 
 
@@ -216,7 +227,7 @@ def _count(store: Path, run: str) -> Tally:
     return Tally(run, row.number, counts, reviews, time.monotonic() - began)
 
 
-def _status(query: Query, tally: Tally | None) -> Content:
+def _status(query: Query, tally: Tally | None, marked: int) -> Content:
     parts: list[str | tuple[str, str]] = []
     if tally is not None:
         counts, mine = tally.counts, tally.reviews
@@ -235,6 +246,8 @@ def _status(query: Query, tally: Tally | None) -> Content:
         parts.append((f"  found by {one_line(query.search, 40)}", "bold"))
     if asked := conditions(query):
         parts.append((f"  {', '.join(asked)}", "bold"))
+    if marked:
+        parts.append((f"  {number(marked)} selected", "bold"))
     if query.order or query.descending:
         parts.append((f"  {order_name(query)}", "bold"))
     return Content.assemble(*parts)

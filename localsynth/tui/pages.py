@@ -94,7 +94,7 @@ def _merged(known: Sequence[Key], fresh: Sequence[Key]) -> list[Key]:
     place = -1
     for key in fresh:
         if key[1] in there:
-            place = max(place, places[key[1]])
+            place = places[key[1]]
         else:
             behind.setdefault(place, []).append(key)
     merged = list(behind.get(-1, []))

@@ -67,7 +67,7 @@ class ReviewingScreen(RankingScreen):
             self.ui.say(f"The {last.what} of row {last.index} {'are' if last.what == 'tags' else 'is'} taken back.")
 
     def action_note(self) -> None:
-        row = self._row_to_change()
+        row = self.row_to_change()
         if row is None:
             return
 
@@ -81,27 +81,27 @@ class ReviewingScreen(RankingScreen):
         self.app.push_screen(ask, then)
 
     def action_tag(self) -> None:
-        row = self._row_to_change()
+        row = self.row_to_change()
         if row is not None:
             self.ask("facets", partial(facets, self.ui.store, row.run), partial(self._ask_tags, row))
 
     def action_edit(self) -> None:
-        row = self._row_to_change()
+        row = self.row_to_change()
         if row is None:
             return
         if sum(len(message.content) for message in row.messages) > LONGEST:
             self.ui.say("This row is too long to be edited here: E opens it in your editor.")
         else:
-            self.app.push_screen(EditTurns(row), partial(self._edited, row))
+            self.app.push_screen(EditTurns(row), partial(self.edit_row, row))
 
     def action_edit_outside(self) -> None:
-        row = self._row_to_change()
+        row = self.row_to_change()
         if row is None:
             return
         text = ""
         try:
             text = edit_text(self.app, self._left.get(row.id) or turns_file.write(row), ".md")
-            self._edited(row, turns_file.read(row, text))
+            self.edit_row(row, turns_file.read(row, text))
             self._left.pop(row.id, None)
         except DataError as error:
             self._left[row.id] = text
@@ -125,7 +125,8 @@ class ReviewingScreen(RankingScreen):
         else:
             self.written()
 
-    def _row_to_change(self) -> SampleRow | None:
+    def row_to_change(self) -> SampleRow | None:
+        """The row under the cursor, None where nothing can be said about its text; that is told."""
         row = self.list.row
         if row is not None and (row.state != "done" or not row.turns):
             self.ui.say("This row is not finished: there is nothing to change yet.")
@@ -143,7 +144,8 @@ class ReviewingScreen(RankingScreen):
         before = row.review.tags if row.review else ()
         self.app.push_screen(Tags(f"Tags of row {row.index}", before, known.tags), then)
 
-    def _edited(self, row: SampleRow, edits: Mapping[int, str] | None) -> None:
+    def edit_row(self, row: SampleRow, edits: Mapping[int, str] | None) -> None:
+        """Save the edits of a row, None for none; it is told what came of it."""
         before = row.review.edits if row.review else {}
         if edits is None:
             return

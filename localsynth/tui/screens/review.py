@@ -15,8 +15,9 @@ from textual.widgets import Footer, Input, Static
 
 from localsynth.store import Facets, Query, Reader
 from localsynth.store.ranking import ORDER
+from localsynth.tui.answering import AnsweringScreen
 from localsynth.tui.list_words import order_name
-from localsynth.tui.reviewing import ReviewingScreen, facets
+from localsynth.tui.reviewing import facets
 from localsynth.tui.screens.choose import Choose
 from localsynth.tui.screens.filter_panel import FilterPanel
 from localsynth.tui.widgets.pane import ConversationPane
@@ -24,7 +25,7 @@ from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.widgets.title import TitleBar
 
 
-class ReviewScreen(ReviewingScreen):
+class ReviewScreen(AnsweringScreen):
     """Works while a run goes on: new rows come in below, the cursor stays on its row."""
 
     CSS_PATH = "review.tcss"
@@ -40,10 +41,10 @@ class ReviewScreen(ReviewingScreen):
         Binding("z", "undo", "Undo", id="review.undo", tooltip="Take back the last verdict, edit, tags or note"),
         Binding("e", "edit", "Edit", id="review.edit", tooltip="Edit the turns here"),
         Binding("E", "edit_outside", "Editor", show=False, id="review.editor", tooltip="Edit the turns in $EDITOR"),
-        Binding("t", "tag", "Tag", id="review.tag", tooltip="Set the tags of this row"),
-        Binding("n", "note", "Note", id="review.note", tooltip="Write a note on this row"),
+        Binding("t", "tag", "Tag", show=False, id="review.tag", tooltip="Set the tags of this row"),
+        Binding("n", "note", "Note", show=False, id="review.note", tooltip="Write a note on this row"),
         Binding("f", "filter", "Filter", id="review.filter", tooltip="Choose which rows to show"),
-        Binding("o", "order", "Order", id="review.order", tooltip="Choose the order of the rows"),
+        Binding("o", "order", "Order", show=False, id="review.order", tooltip="Choose the order of the rows"),
         Binding("slash", "search", "Search", key_display="/", id="review.search", tooltip="Search the text"),
         Binding(
             "m", "show('source')", "Source", show=False, id="review.source", tooltip="Show the text as it is stored"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from textual.content import Content
 
 from localsynth.printable import one_line, printable
-from localsynth.records import Score, Turn
+from localsynth.records import Candidate, Score, Turn
 from localsynth.store import SampleRow
 from localsynth.tui.spelling import spelled
 from localsynth.tui.widgets.changes import changes
@@ -127,11 +127,18 @@ def _verbatim(text: str, *, exactly: bool = True) -> str | Content:
 
 
 def _candidates(row: SampleRow) -> Iterator[Part]:
-    for candidate in row.candidates:
-        if candidate.purpose == "answer" and not candidate.chosen:
-            yield (f"\nAnother answer, by {one_line(candidate.model, 60)}\n", "bold $text-accent")
-            yield ("R takes it in place of the last answer\n", "dim")
-            yield printable(candidate.text, _MOST) + "\n"
+    other = other_answer(row)
+    if other is not None:
+        yield (f"\nAnother answer, by {one_line(other.model, 60)}\n", "bold $text-accent")
+        taken = other.text in {message.content for message in row.messages}
+        yield ("it stands in the row now\n" if taken else "c takes it in place of the one above\n", "dim")
+        yield printable(other.text, _MOST) + "\n"
+
+
+def other_answer(row: SampleRow) -> Candidate | None:
+    """The answer that could stand in place of the row's own: the newest that was written again."""
+    others = (each for each in row.candidates if each.purpose == "answer" and not each.chosen)
+    return next(others, None)
 
 
 def _scores(row: SampleRow) -> Iterator[Part]:

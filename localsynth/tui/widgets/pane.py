@@ -13,8 +13,9 @@ from textual.content import Content
 from textual.widgets import Static
 
 from localsynth.printable import printable
+from localsynth.records import Candidate
 from localsynth.store import SampleRow
-from localsynth.tui.widgets.conversation import View, conversation
+from localsynth.tui.widgets.conversation import View, conversation, other_answer
 
 
 class ConversationPane(VerticalScroll):
@@ -65,6 +66,10 @@ class ConversationPane(VerticalScroll):
         change: dict[str, Any] = {what: not getattr(self._view, what)}
         self._view = replace(self._view, **change)
         self._draw()
+
+    def other_answer(self) -> Candidate | None:
+        """The answer that is shown beside the row's own."""
+        return other_answer(self._detail) if self._detail and self._row and self._detail.id == self._row.id else None
 
     def copy_text(self) -> str:
         """The turns of the row, edits applied."""
