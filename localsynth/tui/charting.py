@@ -47,8 +47,6 @@ class ChartingScreen(AskingScreen):
         self.laid: Points | None = None  # the set of another store that is laid under the map
         self.figures: Coverage | None = None
         self._reader: PointReader | None = None
-        self._below_reader: PointReader | None = None
-        self._measured = (0, 0)
         self._coloured_at = 0.0
 
     only: int | None
@@ -69,10 +67,18 @@ class ChartingScreen(AskingScreen):
         return self.query_one(ScatterPlot)
 
     def look(self) -> None:
+        self._look(patient=True)
+
+    def look_anew(self) -> None:
+        """Look at once at what is in scope now, and count it."""
+        self.survey = None
+        self._look(patient=False)
+
+    def _look(self, *, patient: bool) -> None:
         scope = None if self.all_runs else self.ui.run_id
         before = self.survey if scope == self.run else None
         job = partial(surveying.survey, self.ui.store, self.embedder, scope, before)
-        self.ask("survey", job, partial(self._surveyed, scope), patient=True)
+        self.ask("survey", job, partial(self._surveyed, scope), patient=patient)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
         if group == "survey" and self.points is None:
@@ -106,34 +112,33 @@ class ChartingScreen(AskingScreen):
     def _open(self, encoder: str) -> None:
         self._reader = PointReader(self.ui.store, encoder)
         self.points = self.scene = self.view = self.colouring = None
-        self._below_reader = self.laid = self.figures = None
+        self.forget_other()
         self.plot.clear()
 
     def _read(self, *, patient: bool) -> None:
         if self._reader is not None:
             self.ask("points", self._reader.read, self._took, patient=patient)
-        other = self.comparison
-        if other is not None and other.store != self.ui.store and self.points is not None and self.points.whole:
-            if self._below_reader is None:
-                self._below_reader = PointReader(other.store, self.points.encoder, self.points.projection)
-            if other.store.exists():
-                self.ask("below", self._below_reader.read, self._took_below, patient=patient)
+        self.read_other(patient=patient)
+
+    def read_other(self, *, patient: bool) -> None:
+        """Called when the points are read."""
+
+    def measure(self) -> None:
+        """Called when all points are there."""
+
+    def forget_other(self) -> None:
+        """Called when the map becomes that of other vectors."""
 
     def _took(self, points: Points) -> None:
         before, self.points = self.points, points
         if before is not None and before.projection is not points.projection:
-            self._below_reader = None
+            self.forget_other()
         if before is None or before.last != points.last or self.scene is None:
             self.select()
         elif self.kind and time.monotonic() > self._coloured_at:
             self.recolour()
         if not points.whole:
             self._read(patient=False)
-
-    def _took_below(self, points: Points) -> None:
-        before, self.laid = self.laid, points
-        if before is None or len(before.ids) != len(points.ids):
-            self.select()
 
     def select(self) -> None:
         """Take the points that are in scope, and show them."""
@@ -172,17 +177,6 @@ class ChartingScreen(AskingScreen):
             self.redraw()
 
         self.ask("colour", partial(colour, self.ui.store, self.kind, self.score, ours.ids), then)
-
-    def measure(self) -> None:
-        """Compare with the other set, where either has grown by a tenth."""
-        ours, below, other = self.ours, self.below, self.comparison
-        if ours is None or below is None or other is None:
-            return
-        counts = len(ours.ids), len(below.ids)
-        grown = any(now > 1.1 * then or now < then for now, then in zip(counts, self._measured, strict=True))
-        if self.figures is None or grown:
-            self._measured = counts
-            self.ask("coverage", partial(surveying.measure, self.ui.store, ours, other, below), self._compared)
 
     def redraw(self) -> None:
         """Show what is in view."""
@@ -246,10 +240,6 @@ class ChartingScreen(AskingScreen):
         line = self.query_one("#legend", Static)
         line.update(text)
         line.display = bool(text.plain)
-
-    def _compared(self, figures: Coverage | None) -> None:
-        self.figures = figures
-        self.show_lines()
 
     def _here(self, row: str) -> None:
         count = self.plot.count

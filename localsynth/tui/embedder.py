@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,10 +52,11 @@ class EmbedView:
 class Embedder:
     """Starts `localsynth embed`, if need be after an import, and shows one that was started elsewhere as well.
 
-    All of it may block for an instant, and belongs to one worker thread at a time.
+    All of it may block for an instant: call it on worker threads.
     """
 
     def __init__(self) -> None:
+        self._lock = threading.RLock()
         self._jobs = Jobs()
         self._store: Path | None = None
         self._title = ""
@@ -65,18 +67,20 @@ class Embedder:
 
         StoreBusy while rows are being embedded.
         """
-        view = self.look(store)
-        if view is not None and view.live:
-            raise StoreBusy("rows are being embedded already", "wait until that is over, or end it with e")
-        self._store, self._title, self._waiting = store, title, [*commands]
-        self._next()
+        with self._lock:
+            view = self.look(store)
+            if view is not None and view.live:
+                raise StoreBusy("rows are being embedded already", "wait until that is over, or end it with e")
+            self._store, self._title, self._waiting = store, title, [*commands]
+            self._next()
 
     def look(self, store: Path) -> EmbedView | None:
         """How the work on this store stands, or what was started here; None without any."""
-        job = self._jobs.views().get(_KEY)
-        if job is not None and job.state == "done" and self._waiting:
-            self._next()
+        with self._lock:
             job = self._jobs.views().get(_KEY)
+            if job is not None and job.state == "done" and self._waiting:
+                self._next()
+                job = self._jobs.views().get(_KEY)
         here = job is not None and job.state == "running"
         who = at_work(self._store if here and self._store else store)
         if who is not None:
@@ -95,9 +99,10 @@ class Embedder:
 
     def stop(self, store: Path) -> None:
         """End the work; what is embedded stays."""
-        self._waiting.clear()
-        if self._jobs.cancel(_KEY):
-            return
+        with self._lock:
+            self._waiting.clear()
+            if self._jobs.cancel(_KEY):
+                return
         who = at_work(store)
         pid = who.get("pid") if who else None
         if isinstance(pid, int):

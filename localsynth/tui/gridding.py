@@ -5,12 +5,14 @@ Counting with numpy costs about 20 ms for a million points, whatever the screen;
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+SHADES: Final = "·░▒▓█"
 _MARGIN: Final = 0.03
 # Bits of a braille character by row and column of its dots.
 _BRAILLE: Final = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]], np.int64)
@@ -134,3 +136,14 @@ def _dots(frame: Frame, places: Places) -> tuple[NDArray[np.int64], NDArray[np.i
     dots = np.bincount(rows * (2 * width) + columns, minlength=8 * width * height) > 0
     bits = np.einsum("hrwc,rc->hw", dots.reshape(height, 4, width, 2).astype(np.int64), _BRAILLE)
     return bits, (rows >> 2) * width + (columns >> 1), inside
+
+
+def levels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """The shade of each cell, 0 to 4: each stands for some times as many points as the one before."""
+    steps = limits(int(counts.max(initial=0)))
+    return np.searchsorted(np.array([0, *steps[1:]]), counts, side="right") - 1
+
+
+def limits(most: int) -> list[int]:
+    """The smallest count of each shade where the densest cell has `most`; fewer shades where there are few counts."""
+    return sorted({max(1, math.ceil(most ** (step / len(SHADES)))) for step in range(len(SHADES))}) if most else []

@@ -8,10 +8,10 @@ from localsynth.embedding.coverage import NEAR
 from localsynth.printable import one_line
 from localsynth.tui.colouring import LETTERS, Colouring
 from localsynth.tui.embedder import Cost, EmbedView
-from localsynth.tui.gridding import Grid
+from localsynth.tui.gridding import SHADES, Grid, limits
 from localsynth.tui.points import Points
 from localsynth.tui.surveying import Comparison, Coverage, Survey
-from localsynth.tui.widgets.scatter import COLOURS, SHADES, UNDER, Look, limits
+from localsynth.tui.widgets.scatter import COLOURS, UNDER, Look
 from localsynth.tui.wording import duration, number
 
 
@@ -64,9 +64,8 @@ def legend(
         if not colouring.names:
             parts.append("no row here has one")
     if other is not None:
-        parts.append(
-            (f"{'  ' if parts else ''}{UNDER} only {one_line(other.label, 40)}, underlined: both", "$text-warning")
-        )
+        parts.append((f"{'  ' if parts else ''}{UNDER} only {one_line(other.label, 40)}  ", "$text-warning"))
+        parts.append(("underlined: both", "$text-success"))
     return Content.assemble(*parts)
 
 

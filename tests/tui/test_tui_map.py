@@ -239,7 +239,7 @@ async def test_another_run_is_laid_under_it(path: Path) -> None:
         await press(pilot, "6")
         assert app.run_id == second
         await press(pilot, "o", "enter")
-        assert "+ only run 1, underlined: both" in shown(app)
+        assert "+ only run 1  underlined: both" in shown(app)
         assert "23 rows of each: ours reach 67 % of the cells of run 1, it reaches 67 % of ours" in words(app)
         assert "within cosine 0.8 of the other set: 83 % of its rows, 83 % of ours" in words(app)
         plot = screen(app).plot

@@ -4,25 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Footer, Static
 
-from localsynth.engine.embed import CHARACTERS
 from localsynth.printable import one_line
-from localsynth.store import Reader
-from localsynth.tui import map_texts, surveying
-from localsynth.tui.charting import ChartingScreen
+from localsynth.tui import surveying
 from localsynth.tui.colouring import KINDS, scores_of
-from localsynth.tui.embedder import Cost, cost
+from localsynth.tui.comparing import ComparingScreen
 from localsynth.tui.gridding import at_cell
 from localsynth.tui.screens.choose import Choose
-from localsynth.tui.screens.compare import OFF, Compare
-from localsynth.tui.screens.confirm import Confirm
-from localsynth.tui.surveying import Comparison
 from localsynth.tui.widgets.scatter import Look, ScatterPlot
 from localsynth.tui.widgets.title import TitleBar
 
@@ -30,7 +23,7 @@ _LOOKS: tuple[Look, ...] = ("dots", "density", "letters")
 _MOST = 10_000  # rows that are opened at once
 
 
-class MapScreen(ChartingScreen):
+class MapScreen(ComparingScreen):
     """The keys of the map; what it shows is read by its other half."""
 
     CSS_PATH = "map.tcss"
@@ -48,10 +41,8 @@ class MapScreen(ChartingScreen):
         Binding("v", "only(1)", "One class", show=False, id="map.class", tooltip="One class alone, then the next"),
         Binding("V", "only(-1)", "Class before", show=False, id="map.class-before", tooltip="The class before alone"),
         Binding("d", "signs", "Density", id="map.density", tooltip="Dots, density, or letters of classes"),
-        Binding("o", "compare", "Compare", id="map.compare", tooltip="Lay another set under the map"),
         Binding("a", "scope", "All runs", show=False, id="map.scope", tooltip="All runs, or the run in hand alone"),
         Binding("m", "encoder", "Encoder", show=False, id="map.encoder", tooltip="Show the rows of another encoder"),
-        Binding("e", "embed", "Embed", id="map.embed", tooltip="Embed the rows that lack it, or end that"),
     ]  # fmt: skip
 
     def compose(self) -> ComposeResult:
@@ -124,12 +115,6 @@ class MapScreen(ChartingScreen):
         about = "Vectors of different encoders cannot be compared: each has a map of its own."
         self.app.push_screen(Choose("Encoder", about, shown, current), self._take_encoder)
 
-    def look_anew(self) -> None:
-        """Look at once, and count again."""
-        if self.survey is not None:
-            self.survey = None
-        self.look()
-
     def _take_encoder(self, name: str | None) -> None:
         if name is not None:
             self.encoder = name
@@ -185,98 +170,3 @@ class MapScreen(ChartingScreen):
         if len(mine) > _MOST:
             self.ui.say(f"The first {_MOST:,} of {len(mine):,} rows: + zooms in for fewer.")
         self.ui.review(run.id, chosen=tuple(mine[:_MOST]))
-
-    # Embedding
-
-    def action_embed(self) -> None:
-        survey = self.survey
-        if survey is None or not survey.runs:
-            self.ui.say("There are no rows to embed yet.")
-        elif survey.work is not None and survey.work.live:
-            ask = "End the embedding? What is embedded stays, and e goes on with the rest."
-            self.app.push_screen(Confirm(ask, "End it"), self._stop)
-        elif self.comparison is not None and not (self.below is not None and len(self.below.ids)):
-            self._embed_comparison(self.comparison)
-        else:
-            encoder = self.points.encoder if self.points is not None and self.points.encoder != CHARACTERS else None
-            self.ask("cost", partial(cost, self.ui.store, encoder, self.run), partial(self._offer, self.run))
-
-    def _offer(self, run: str | None, found: Cost) -> None:
-        if not found.rows:
-            self.ui.say("Every row here has an embedding.")
-            return
-        row = self.survey.run(run) if self.survey else None
-        whose = "all runs" if row is None else f"run {row.number}"
-        command = ("embed", "--encoder", found.encoder, "--store", str(self.ui.store))
-        commands: list[tuple[str, ...]] = [(*command, "--run", run) if run is not None else command]
-        start = partial(self._start, self.ui.store, commands, "Embedding")
-        self.app.push_screen(Confirm(map_texts.question(found, whose), "Embed"), start)
-
-    def _start(self, store: Path, commands: list[tuple[str, ...]], title: str, sure: bool | None) -> None:
-        if sure:
-            job = partial(self.embedder.start, store, commands, title)
-            self.ask("embed", job, lambda _: self.look(), writes="the start of embedding")
-
-    def _stop(self, sure: bool | None) -> None:
-        if sure:
-            self.ask("embed", partial(self.embedder.stop, self.ui.store), lambda _: self.look())
-
-    # Comparing
-
-    def action_compare(self) -> None:
-        survey = self.survey
-        if survey is None or self.points is None:
-            self.ui.say("There is no map yet to compare with: e embeds its rows.")
-            return
-        others = [row for row in survey.runs if row.id != self.run]
-        self.app.push_screen(Compare(others, self.comparison is not None), self._compare)
-
-    def _compare(self, chosen: str | None) -> None:
-        """`chosen`: the id of a run, or the path of a file."""
-        if chosen is None:
-            return
-        self.comparison = self.laid = self._below_reader = self.figures = None
-        run = self.survey.run(chosen) if self.survey else None
-        if chosen == OFF:
-            self.select()
-        elif run is not None:
-            self._lay_under(Comparison(self.ui.store, run.id, f"run {run.number}"))
-        else:
-            self.ask("compare", partial(surveying.comparison_file, Path(chosen)), self._lay_under)
-
-    def _lay_under(self, other: Comparison) -> None:
-        self.comparison, self.view = other, None
-        self.select()
-        self.look()
-        if other.file is None:
-            self.ask("there", partial(self._has_vectors, other), partial(self._embed_if_bare, other))
-        elif not other.store.exists():
-            self._embed_comparison(other)
-
-    def _has_vectors(self, other: Comparison) -> bool:
-        with Reader.open(other.store) as reader:
-            return self.points is not None and self.points.encoder in reader.encoders(other.run)
-
-    def _embed_if_bare(self, other: Comparison, there: bool) -> None:
-        if not there and other is self.comparison:
-            self._embed_comparison(other)
-
-    def _embed_comparison(self, other: Comparison) -> None:
-        assert self.points is not None
-        name = self.points.encoder
-        if other.file is None:
-            self.ask("cost", partial(cost, self.ui.store, name, other.run), partial(self._offer, other.run))
-            return
-
-        def then(found: Cost) -> None:
-            store = ("--store", str(other.store))
-            commands = [("import", str(other.file), *store), ("embed", "--encoder", found.encoder, *store)]
-            question = (
-                f"Read {other.label} and embed its rows by {found.name}? A process of its own does it, at about 75 "
-                "rows a second on two cores; the rows go into the cache, none of them into your data."
-            )
-            self.app.push_screen(
-                Confirm(one_line(question, 600), "Embed"), partial(self._start, other.store, commands, other.label)
-            )
-
-        self.ask("cost", partial(cost, self.ui.store, name), then)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from rich.segment import Segment
 from rich.style import Style
 from textual import events
@@ -21,10 +20,9 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from localsynth.tui.colouring import LETTERS, MOST
-from localsynth.tui.gridding import Frame, Grid, View
+from localsynth.tui.gridding import SHADES, Frame, Grid, View, levels
 
 Look = Literal["dots", "density", "letters"]
-SHADES = "·░▒▓█"
 UNDER = "+"
 # The last one is for "other" where there are more classes than colours.
 COLOURS = (
@@ -47,6 +45,7 @@ class ScatterPlot(Widget, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         "scatter--cursor",
         "scatter--none",
+        "scatter--both",
         "scatter--under",
         *(f"scatter--class-{number}" for number in range(MOST)),
     }
@@ -187,9 +186,9 @@ class ScatterPlot(Widget, can_focus=True):
         signs = self._signs(y)
         segments = []
         for column, (count, below, kind) in enumerate(zip(counts, under, classes, strict=True)):
-            style = self._style(f"class-{kind}" if kind >= 0 else "none") if count else self._style("under")
-            if count and below:
-                style += Style(underline=True)
+            style = self._style((f"class-{kind}" if kind >= 0 else "none") if count else "under")
+            if count and below:  # the underline tells it where there is no colour, or the colour is that of a class
+                style = (style if kind >= 0 else self._style("both")) + Style(underline=True)
             if (column, y) == self.cursor:
                 style += self._style("cursor")
             segments.append(Segment(signs[column] if count else UNDER if below else " ", style))
@@ -248,14 +247,3 @@ class ScatterPlot(Widget, can_focus=True):
         across = math.floor((x - new.x) / new.width * after.width)
         down = math.floor((1 - (y - new.y) / new.height) * after.height)
         return min(max(across, 0), after.width - 1), min(max(down, 0), after.height - 1)
-
-
-def levels(counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The shade of each cell, 0 to 4: each stands for some times as many points as the one before."""
-    steps = limits(int(counts.max(initial=0)))
-    return np.searchsorted(np.array([0, *steps[1:]]), counts, side="right") - 1
-
-
-def limits(most: int) -> list[int]:
-    """The smallest count of each shade where the densest cell has `most`; fewer shades where there are few counts."""
-    return sorted({max(1, math.ceil(most ** (step / len(SHADES)))) for step in range(len(SHADES))}) if most else []
