@@ -55,6 +55,10 @@ class BulkScreen(BrowsingScreen):
         ),
     ]
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._sizes: dict[str, int] = {}  # rows of the batches of this session
+
     def selection(self) -> Sequence[int]:
         """The samples that are selected."""
         return ()
@@ -136,6 +140,7 @@ class BulkScreen(BrowsingScreen):
 
         def words(outcome: Outcome) -> str:
             if outcome.reach.changed:
+                self._sizes[batch] = outcome.reach.changed
                 self.batch_written(batch)
             held = outcome.reach.held
             stay = f", {number(held)} stay: you said otherwise" if held else ""
@@ -150,7 +155,7 @@ class BulkScreen(BrowsingScreen):
         work = Work(total=total)
         undoing = title == "Taking back"
         stopped = "z goes on with it." if undoing else "what is written stays, z takes it back."
-        screen = Working(title, work, stopped) if total > _AT_ONCE or undoing else None
+        screen = Working(title, work, stopped) if total > _AT_ONCE else None
         if screen is not None:
             self.app.push_screen(screen)
 

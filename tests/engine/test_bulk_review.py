@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 
@@ -104,6 +106,40 @@ def test_a_fault_in_the_middle_says_what_is_done(path: Path, run: str, monkeypat
     done = carry_out(path, ids, BulkAction("accept"), "b", Work())
     assert (done.reach, done.done, done.fault.message) == (Reach(24, 0), 24, "the disk is full")
     assert verdicts(path, run) == ["accept"] * 24 + [""] * (ROWS - 24)
+
+
+KILLED = """
+import sys, threading
+from pathlib import Path
+from localsynth.engine import bulk_review
+from localsynth.store.bulk import BulkAction, BulkReviews
+
+bulk_review.CHUNK, apply, path = 8, BulkReviews.apply, Path(sys.argv[1])
+
+def told(self, ids, action, batch):
+    if self.latest() >= 16:
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.execute("UPDATE reviews SET verdict = 'accept'")
+        print("now", flush=True)
+        threading.Event().wait()
+    return apply(self, ids, action, batch)
+
+BulkReviews.apply = told
+ids = bulk_review.gather(path, bulk_review.Query(sys.argv[2]), bulk_review.Work())
+bulk_review.carry_out(path, ids, BulkAction("reject"), "b 2026 x", bulk_review.Work())
+"""
+
+
+def test_a_killed_process_leaves_whole_chunks(path: Path, run: str) -> None:
+    with subprocess.Popen([sys.executable, "-c", KILLED, str(path), run], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline() == b"now\n"
+        child.kill()
+    assert verdicts(path, run) == ["reject"] * 16 + [""] * (ROWS - 16)
+    assert last_batch(path, run) == "b 2026 x"
+    ids = gather(path, Query(run), Work())
+    assert carry_out(path, ids, BulkAction("reject"), "c", Work()).reach == Reach(ROWS - 16, 0)
+    assert take_back(path, "b 2026 x", Work()).reach == Reach(16, 0)
+    assert verdicts(path, run) == ["undecided"] * 16 + ["reject"] * (ROWS - 16)
 
 
 def test_replace_in_answers_alone_and_back(path: Path, run: str) -> None:

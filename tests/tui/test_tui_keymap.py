@@ -59,8 +59,8 @@ def test_keys_that_can_be_had() -> None:
     ],
 )
 def test_a_key_that_cannot_be_had_leaves_the_default(wished: dict[str, str], said: str) -> None:
-    own, faults = keymap.usable({**wished, "review.undo": "u"})
-    assert own == {"review.undo": "u"}
+    own, faults = keymap.usable({**wished, "review.undo": "w"})
+    assert own == {"review.undo": "w"}
     assert len(faults) == 1
     assert said in faults[0]
     assert faults[0].startswith(f"[keys] {next(iter(wished))} = ")
@@ -71,13 +71,13 @@ def test_screens_that_are_never_up_together_may_share_a_key() -> None:
 
 
 async def test_own_keys_work_and_the_old_ones_do_not(path: Path, run: str, reviews: object, config: Path) -> None:
-    config.write_text('[keys]\nreview.accept = "ctrl+y"\n"review.reject" = "v"\napp.palette = "f9"\n')
+    config.write_text('[keys]\nreview.accept = "ctrl+y"\n"review.reject" = "w"\napp.palette = "f9"\n')
     app = LocalsynthApp(path)
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
-        await press(pilot, "4", "a", "ctrl+y", "v")
+        await press(pilot, "4", "a", "ctrl+y", "w")
         assert [reviews(run, index) for index in range(3)] == [["accept"], ["reject"], []]
-        assert "^y Accept  v Reject" in shown(app)
+        assert "^y Accept  w Reject" in shown(app)
         assert "f9 palette" in shown(app)
         await press(pilot, "f1")
         assert "^y" in str(app.screen.query_one("#keys").content)
@@ -87,7 +87,7 @@ async def test_own_keys_work_and_the_old_ones_do_not(path: Path, run: str, revie
 async def test_faults_of_the_file_are_one_line_and_the_rest_is_used(
     path: Path, run: str, reviews: object, config: Path
 ) -> None:
-    config.write_text('[keys]\nreview.accept = "z"\nreview.undo = 3\nreview.reject = "v"\n[ui]\ntheme = "no[/]such"\n')
+    config.write_text('[keys]\nreview.accept = "z"\nreview.undo = 3\nreview.reject = "w"\n[ui]\ntheme = "no[/]such"\n')
     app = LocalsynthApp(path)
     async with app.run_test(size=(100, 30)) as pilot:
         await settle(pilot)
@@ -96,7 +96,7 @@ async def test_faults_of_the_file_are_one_line_and_the_rest_is_used(
         assert "config.toml: [keys] review.undo needs its keys in quotes" in notice
         assert "2 more: `localsynth ui --keys` tells them" in notice
         assert app.theme == "textual-dark"
-        await press(pilot, "4", "a", "v")
+        await press(pilot, "4", "a", "w")
         assert [reviews(run, index) for index in range(2)] == [["accept"], ["reject"]]
 
 
@@ -171,15 +171,15 @@ def test_a_theme_that_cannot_be_kept_is_told_and_the_file_stays(tmp_path: Path) 
 
 
 def test_the_command_lists_keys(config: Path) -> None:
-    config.write_text('[keys]\nreview.accept = "v"\nreview.reject = "nope"\n')
+    config.write_text('[keys]\nreview.accept = "w"\nreview.reject = "nope"\n')
     result = CliRunner().invoke(ui, ["--keys"], standalone_mode=False)
     line = next(line for line in result.stdout.splitlines() if line.startswith("review.accept "))
-    assert " ".join(line.split()) == "review.accept v Keep this row, go to the next (default: a)"
+    assert " ".join(line.split()) == "review.accept w Keep this row, go to the next (default: a)"
     assert "[keys] review.reject" in result.stderr
     rows = json.loads(CliRunner().invoke(ui, ["--keys", "--json"]).stdout)
     found = {row["id"]: row for row in rows}
     assert found["review.accept"] == {
-        "id": "review.accept", "keys": ["v"], "default": ["a"], "what": "Keep this row, go to the next",
+        "id": "review.accept", "keys": ["w"], "default": ["a"], "what": "Keep this row, go to the next",
     }  # fmt: skip
     assert found["app.quit"]["keys"] == ["q"]
     assert all(row["what"] for row in rows)

@@ -176,12 +176,11 @@ class BulkDialog(ModalScreen[BulkChoice]):
         box.label = Content(f"{held} (o)")
         words = f"{number(reach.changed)} will change"
         if reach.held:
-            words += f", {number(reach.held)} stay as you left them"
+            words += f"; {number(reach.held)} left as you said"
         rest = len(plan.ids) - reach.changed - reach.held
         if rest:
-            words += f", {number(rest)} are so already" + (
-                " or unfinished" if action.verb in {"accept", "reject"} else ""
-            )
+            unfinished = ", or unfinished" if action.verb in {"accept", "reject"} else ""
+            words += f"; {number(rest)} so already{unfinished}"
         self._say(words)
 
     def _do(self) -> None:

@@ -70,10 +70,12 @@ class ReplaceDialog(ModalScreen[ReplaceChoice]):
         find_text, put = self._start
         with Vertical(classes="box wide"):
             yield Static(f"Replace in {self._about}", classes="heading", markup=False)
-            yield Input(find_text, placeholder="find", id="find", max_length=1000, compact=True)
-            yield Input(
-                put, placeholder="what to put there; empty takes it out", id="put", max_length=1000, compact=True
-            )
+            with Horizontal(classes="row"):
+                yield Static("find", classes="label")
+                yield Input(find_text, id="find", max_length=1000, compact=True)
+            with Horizontal(classes="row"):
+                yield Static("put", classes="label")
+                yield Input(put, placeholder="nothing: take it out", id="put", max_length=1000, compact=True)
             with Horizontal(classes="row"):
                 yield Tick("answers", True, id="assistant", compact=True)
                 yield Tick("questions", id="user", compact=True)
