@@ -51,7 +51,7 @@ def report(facts: Facts | None, job: JobView | None) -> Content:
     if job is not None and job.state == "running":
         return job_words(job)
     if facts is None or facts.error is not None:
-        return Content("")
+        return Content("...")
     verdict = facts.verdict or (_of_job(job) if job is not None else None)
     return doctor(verdict) if verdict is not None else Content(_CHECK)
 

@@ -14,6 +14,7 @@ from localsynth.cli.ui import ui
 from localsynth.engine.lock import hold
 from localsynth.store import Store
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.places import PLACES
 from localsynth.tui.wording import duration, moment, progress_bar, span
 
 
@@ -24,7 +25,7 @@ async def test_keys_switch_screens(path: Path, run: str) -> None:
         for key, mode in (("3", "monitor"), ("4", "review"), ("1", "runs")):
             await press(pilot, key)
             assert app.current_mode == mode
-        await pilot.click(app.screen.query("TitleBar Static")[2])
+        await pilot.click(app.screen.query("TitleBar Static")[[place.mode for place in PLACES].index("review")])
         await settle(pilot)
         assert app.current_mode == "review"
 

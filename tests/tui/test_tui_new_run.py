@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shlex
 import sys
+import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,12 +19,14 @@ from tui_stage import fill, notices, press, settle, shown
 from localsynth import catalog, paths
 from localsynth.config import plan_from
 from localsynth.engine import fitness, launch
+from localsynth.errors import BackendError
 from localsynth.filters.yields import YieldReport
 from localsynth.store import Reader, Store
 from localsynth.tui import plan_words
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.jobs import JobView
 from localsynth.tui.screens.new_run import NewRunScreen
+from localsynth.tui.servers import served_models
 from localsynth.tui.widgets.settings_list import SettingsList
 
 SCRIPTED = 'target = 4 # few\nask = { backend = "scripted" }\nanswer = { backend = "scripted" }\n'
@@ -273,3 +279,52 @@ def test_the_estimate_follows_the_target() -> None:
     assert "4 x A100: about 20 h 00 min" in said
     broken = JobView("estimate", "Measuring", "done", 60.0, result={"pairs": 0})
     assert "Not known yet" in plan_words.estimate(100, None, broken).plain
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A server with two models where LM Studio's usually is."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+            """Keep the test's output clean."""
+
+        def do_GET(self) -> None:
+            body = json.dumps({"data": [{"id": "first"}, {"id": "second"}]}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as served:
+        thread = threading.Thread(target=served.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        port = served.server_address[1]
+        monkeypatch.setattr(catalog.local, "_SERVERS", (("LM Studio", port),))
+        yield f"http://127.0.0.1:{port}"
+        served.shutdown()
+        thread.join()
+
+
+async def test_a_server_that_answers_is_chosen_with_one_of_its_models(path: Path, server: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "2")
+        await setting(pilot, "ask.model", "slash")
+        app.screen.query_one("#pick-search").value = "lm studio"
+        await press(pilot, "enter", "enter", "j", "enter")
+        for role in ("ask", "answer"):
+            table = screen(app).draft.tables()[role]
+            assert table == {"model": "second", "backend": "openai", "servers": [server]}
+        assert "ready: second, no memory here" in shown(app)
+        await setting(pilot, "ask.model", "o", "enter")
+        assert screen(app).draft.tables()["ask"] == {}
+
+
+def test_a_server_that_does_not_tell_is_an_error_with_a_hint(server: str) -> None:
+    assert served_models(f"{server}/v1") == ["first", "second"]
+    for url in ("http://127.0.0.1:9", "nothing"):
+        with pytest.raises(BackendError) as caught:
+            served_models(url)
+        assert "type the model's name" in caught.value.hint

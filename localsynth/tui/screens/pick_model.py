@@ -20,7 +20,7 @@ _SHOWN = {"all": "all models", "here": "what is here", "fits": "what is here or 
 class PickModel(ModalScreen[str]):
     """The name of the model, "" for the starter, or a server's address; None when nothing is to be changed."""
 
-    CSS_PATH: ClassVar[list[str]] = ["modal.tcss", "models.tcss"]
+    CSS_PATH = "modal.tcss"
     HELP = "enter takes the model; one that is not here is fetched first, after a question."
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "filter", "Filter", id="pick.filter", tooltip="Show all, what is here, or what fits"),
@@ -43,7 +43,7 @@ class PickModel(ModalScreen[str]):
             yield search
             yield ModelTable()
             yield Static(
-                "● here  ✗ too large  * suggested   f filter  / search  o other path  escape back",
+                "● here  ✗ too large  * suggested   f filter  / search  o other path",
                 classes="hint",
             )
 
