@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from localsynth.config.thresholds import CHARACTERS, Measure, Threshold, measure, measure_of
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.listing import sample_range
+from localsynth.store.ranking import ORDER
 from localsynth.store.rows import RunRow
 from localsynth.store.thresholds import history, in_force, planned
 
@@ -98,9 +99,9 @@ class ScoreReader:
         group = sample_range(run.id)[0] >> _GROUP
         found: dict[str, tuple[float, float]] = {}
         for (name,) in list(self._rows(_NAMES, (group,))):
-            # A merge finds its own anew each time.
+            # A merge finds its own anew each time, a ranking says nothing of a row.
             whole = measure_of(name, 0.5)
-            if not name.startswith("merge.") and whole == name:
+            if name != ORDER and not name.startswith("merge.") and whole == name:
                 low, high = (next(self._rows(_END.format(way), (group, name)))[0] for way in ("", "DESC"))
                 found[name] = low, high
         return found
