@@ -15,9 +15,10 @@ from localsynth.cli.options import json_option, store_option
 
 @click.command("ui")
 @store_option
+@click.option("--demo", is_flag=True, help="Show a recorded run instead, in a store that is gone afterwards.")
 @click.option("--keys", is_flag=True, help="List every key with the id that config.toml calls it by, and leave.")
 @json_option
-def ui(store: Path | None, *, keys: bool = False, as_json: bool = False) -> int:
+def ui(store: Path | None, *, demo: bool = False, keys: bool = False, as_json: bool = False) -> int:
     """Open the terminal UI: runs, monitor, review. `localsynth` alone on a terminal does the same."""
     if keys:
         return _keys(as_json=as_json)
@@ -26,6 +27,12 @@ def ui(store: Path | None, *, keys: bool = False, as_json: bool = False) -> int:
     # `serve` gives it a browser instead, and says so in this variable of Textual's.
     if not (sys.stdin.isatty() and sys.stdout.isatty()) and "TEXTUAL_DRIVER" not in os.environ:
         raise click.UsageError("the UI needs a terminal; a script reads `localsynth status --json`")
+    if demo:
+        from localsynth.tui.demo import run_demo
+
+        code = run_demo()
+        say("The demo is over and its store is gone. Your own pairs: localsynth, or localsynth generate -n 20")
+        return code
     from localsynth.tui.app import run_app
 
     # Invoked for `localsynth` alone, click calls no callback of an option: the default is then still to be found.

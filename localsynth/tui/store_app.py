@@ -24,10 +24,10 @@ class StoreApp(App[None]):
     the row that `review` is to show, or the rows that it is to show alone; None when they are shown.
     """
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, launcher: Launcher | None = None) -> None:
         super().__init__()
         self.store = store
-        self.launcher = Launcher(store)
+        self.launcher = launcher or Launcher(store)
         self.run_id: str | None = None
         self.farewell: list[str] = []
         self.writes = Writes()
