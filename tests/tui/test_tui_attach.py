@@ -60,10 +60,10 @@ async def test_a_run_of_the_command_line_is_killed_and_taken_up_again(path: Path
         process.communicate()
     assert before.tokens > 0
     assert after.tokens > before.tokens
-    assert after.seconds > before.seconds
+    assert after.seconds >= before.seconds
     with Reader.open(path) as reader:
         assert reader.counts(run).kept == 60
-        assert len({event.id for event in reader.events(run, kind="Pace")}) >= 3
+        assert len(reader.events(run, kind="Pace")) >= 3  # at both starts, and at the end
 
 
 @pytest.mark.slow
