@@ -12,6 +12,7 @@ from localsynth.engine.next_review import EACH, ENOUGH, keep_order, rank
 from localsynth.errors import LocalsynthError
 from localsynth.records import Embedding, Review, Sample, Score
 from localsynth.store import Query, Reader, Store
+from localsynth.store.scored import ScoreReader
 
 ROWS = 300
 ENCODER = "all-minilm-l6-v2"
@@ -91,6 +92,8 @@ def test_its_order_is_a_score_that_only_informs(path: Path, run: str) -> None:
             sample for value, sample in reader.page(Query(run, order="review_next"), limit=999) if value is not None
         ]
     assert set(scored) == {row.sample for row in again.suggestions}
+    with Reader.open(path) as reader, ScoreReader(path) as scores:
+        assert list(scores.spans(reader.run())) == ["words"]  # nothing to set a threshold on
 
 
 def test_bulk_verdicts_teach_nothing(path: Path, run: str) -> None:
