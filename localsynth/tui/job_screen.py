@@ -1,36 +1,32 @@
-"""The base of the screens that fetch and check models: they start jobs, show how far they are, and tell their end."""
+"""The base of the screens that fetch and check models."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Sequence
 from functools import partial
-
-from textual.content import Content
-from textual.widgets import Static
+from pathlib import Path
 
 from localsynth import paths
 from localsynth.errors import LocalsynthError
-from localsynth.tui.asking import AskingScreen
+from localsynth.tui.child_screen import ChildScreen
 from localsynth.tui.jobs import JobView
-from localsynth.tui.model_words import job_words, size
+from localsynth.tui.model_words import size
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.stock import Line, Stock, take_stock
 
-_SHOWN = 2  # jobs that have room on the screen
+_REPOSITORY = r"[\w.-]+/[\w.-]+"
 
 
-class JobScreen(AskingScreen):
-    """Shows the jobs in its `#jobs`. `stock` is what there is, None until it was looked at."""
-
-    PERIOD = 0.5
+class JobScreen(ChildScreen):
+    """`stock` is what there is, None until it was looked at."""
 
     def __init__(self) -> None:
         super().__init__()
         self.stock: Stock | None = None
-        self.jobs: Mapping[str, JobView] = {}
 
     def look(self) -> None:
-        self.ask("jobs", self.ui.jobs.views, self._show_jobs, patient=True)
+        super().look()
         if self.stock is None:
             self.take_stock()
 
@@ -43,14 +39,8 @@ class JobScreen(AskingScreen):
         """Look again at what there is."""
         self.ask("stock", take_stock, self._take)
 
-    def jobs_moved(self) -> None:
-        """Called when the jobs were looked at and something has changed."""
-
     def stock_taken(self) -> None:
         """Called when `stock` is fresh."""
-
-    def job_ended(self) -> None:
-        """Called once for each job that has ended."""
 
     def pull(self, line: Line) -> None:
         """Fetch a model, or the rest of it, after asking."""
@@ -65,6 +55,24 @@ class JobScreen(AskingScreen):
             question = f"Fetch {line.name}, about {weights}{licence}?{room} It goes on when you leave the UI."
             self.app.push_screen(Confirm(question, "Fetch"), lambda sure: self._pull(line.name, sure=bool(sure)))
 
+    def lacks(self, name: str) -> bool:
+        """Whether a model of this name is not here, and could be fetched: one of the catalogue, or a repository."""
+        if self.stock is None:
+            return False
+        line = self.stock.line(name)
+        if line is None:
+            return bool(re.fullmatch(_REPOSITORY, name)) and not Path(name).exists()
+        return not line.here
+
+    def fetch(self, name: str) -> None:
+        """Fetch a model by its name, after asking."""
+        line = self.stock.line(name) if self.stock is not None else None
+        if line is not None:
+            self.pull(line)
+        else:
+            question = f"Fetch the repository {name}? It goes on when you leave the UI."
+            self.app.push_screen(Confirm(question, "Fetch"), lambda sure: self._pull(name, sure=bool(sure)))
+
     def check(self, name: str, how: Sequence[str] = ()) -> None:
         """Have the doctor look at a model; `how` are its options."""
         self.start_job(f"doctor {name}", f"Doctor of {name}", ["doctor", *([name] if name else []), *how])
@@ -72,22 +80,6 @@ class JobScreen(AskingScreen):
             "The doctor asks for 64 questions: a minute with a small model, many with a large one on a laptop. "
             "X cancels it; it ends with the UI."
         )
-
-    def start_job(
-        self, key: str, title: str, arguments: Sequence[str], *, text: str = "", outlives: bool = False
-    ) -> None:
-        """Start one, and show it."""
-        start = partial(self.ui.jobs.start, key, title, arguments, text=text, outlives=outlives)
-        self.ask("job", start, lambda _: self.ask("jobs", self.ui.jobs.views, self._show_jobs), writes=title)
-
-    def action_cancel_job(self) -> None:
-        running = [job for job in self.jobs.values() if job.state == "running"]
-        if not running:
-            self.ui.say("No job is at work.")
-            return
-        job = running[-1]
-        said = "What was fetched stays." if job.key.startswith("pull ") else "Nothing is kept of it."
-        self.app.push_screen(Confirm(f"Cancel: {job.title}? {said}", "Cancel it"), partial(self._cancel, job.key))
 
     def remove_model(self, line: Line) -> None:
         """Delete what localsynth has of a model, after asking."""
@@ -122,32 +114,10 @@ class JobScreen(AskingScreen):
         if sure:
             self.start_job(f"pull {name}", f"Fetching {name}", ["models", "pull", name], outlives=True)
 
-    def _cancel(self, key: str, sure: bool | None) -> None:
-        if sure:
-            self.ui.jobs.cancel(key)
-            self.look()
-
     def _take(self, stock: Stock) -> None:
         self.stock = stock
         self.stock_taken()
 
-    def _show_jobs(self, views: dict[str, JobView]) -> None:
-        changed = views != self.jobs
-        self.jobs = views
-        if changed:
-            recent = sorted(views.values(), key=lambda job: job.state == "running")[-_SHOWN:]
-            box = self.query_one("#jobs", Static)
-            box.update(Content("\n").join(map(job_words, recent)))
-            box.display = bool(recent)
-            self.jobs_moved()
-        for job in views.values():
-            if job.state != "running" and self.ui.jobs.tell(job.key):
-                self._tell(job)
-
     def _tell(self, job: JobView) -> None:
-        if job.state == "failed":
-            self.ui.complain(LocalsynthError(f"{job.title}: {job.error}", job.hint))
-        elif job.state == "done":
-            self.ui.say(f"{job.title}: done.")
-        self.job_ended()
+        super()._tell(job)
         self.take_stock()

@@ -75,8 +75,8 @@ class EditingScreen(JobScreen):
             return
         values = {"model": name or None, "backend": None, "servers": None, "tokenizer": None}
         self._put_role(role, values)
-        if line is not None and not line.here:
-            self.pull(line)
+        if name and self.lacks(name):
+            self.fetch(name)
 
     def _put_role(self, role: str, values: Mapping[str, Any]) -> None:
         follows = role == "ask" and all(

@@ -86,7 +86,8 @@ def _calibrated(target: int, found: Mapping[str, Any]) -> str:
     try:
         low, middle, high = (3600 * float(hours) / found["pairs"] * target for hours in found["here"]["hours"])
         slots, share, tokens = found["here"]["slots"], float(found["kept_share"]), found["tokens_per_pair"][1]
-        said = f"{number(target)} pairs in about {duration(middle)} ({span(low, high)}) at {slots} slots. "
+        many = "1 slot" if slots == 1 else f"{slots} slots"
+        said = f"{number(target)} pairs in about {duration(middle)} ({span(low, high)}) at {many}. "
         said += f"{share:.0%} of the questions are kept, {tokens:.0f} tokens a pair."
         if found["assumed"]:
             said += f" Too few ended, so assumed: {one_line(', '.join(found['assumed']), 200)}."

@@ -38,6 +38,13 @@ class Line:
         return self.entry.card if self.entry else None
 
     @property
+    def names(self) -> frozenset[str]:
+        """What it may be called, in small letters."""
+        card = self.card
+        repositories = (card.hf, card.mlx, card.gguf.repo if card.gguf else None) if card else ()
+        return frozenset(name.lower() for name in (self.name, *repositories) if name)
+
+    @property
     def pullable(self) -> bool:
         """Whether it can be fetched, or the rest of it."""
         half = self.entry is not None and self.entry.partial is not None
@@ -57,8 +64,9 @@ class Stock:
     machine: Machine
 
     def line(self, name: str) -> Line | None:
-        """The line of this name."""
-        return next((line for line in self.lines if line.name == name), None)
+        """The line of this name, or of the model that comes from this repository."""
+        wanted = name.lower()
+        return next((line for line in self.lines if wanted in line.names), None)
 
     def chosen(self, show: Show, search: str = "", *, generators: bool = False) -> list[Line]:
         """What is to be shown. `search`: a part of the name, the maker, the family or the origin."""

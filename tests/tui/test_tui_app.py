@@ -33,7 +33,7 @@ async def test_keys_switch_screens(path: Path, run: str) -> None:
 @pytest.mark.parametrize("key", ["question_mark", "f1"])
 @pytest.mark.parametrize(
     ("screen", "expected"),
-    [("1", "Make a new run with the defaults"), ("3", "Finish what is being written"), ("4", "Keep this row, go to")],
+    [("1", "Make a new run"), ("3", "Finish what is being written"), ("4", "Keep this row, go to")],
 )
 async def test_help_lists_the_keys_of_the_screen(path: Path, run: str, key: str, screen: str, expected: str) -> None:
     app = LocalsynthApp(path)

@@ -230,6 +230,10 @@ async def test_a_model_that_is_not_here_is_said_with_the_key_that_fetches_it(pat
         await press(pilot, "tab", "p")
         assert "Fetch qwen3-0.6b, about" in app.screen._question
         await press(pilot, "n")
+        await setting(pilot, "ask.model", "o", *"me/it", "enter")
+        assert "Fetch the repository me/it?" in app.screen._question
+        await press(pilot, "n")
+        assert "me/it is not on this machine: p fetches it" in shown(app)
     assert not path.exists()
     assert not list(paths.models_dir().rglob("*"))
 

@@ -191,13 +191,10 @@ class NewRunScreen(EditingScreen):
 
     def action_pull(self) -> None:
         missing = self._missing()
-        line = self.stock.line(missing) if self.stock is not None and missing else None
-        if line is not None:
-            self.pull(line)
+        if missing:
+            self.fetch(missing)
         else:
-            self.ui.say(
-                "The models of this plan are here." if not missing else f"Nothing is known to fetch: {missing}."
-            )
+            self.ui.say("The models of this plan are here.")
 
     def action_save(self) -> None:
         about = "The folder must be there. generate --plan FILE takes it too."
@@ -287,16 +284,14 @@ class NewRunScreen(EditingScreen):
         self.query_one("#estimate", Static).update(measured)
 
     def _missing(self) -> str:
-        """The catalogue's name of the first model of the plan that is not on this machine, "" for none."""
+        """The first model of the plan that is not on this machine and can be fetched, "" for none."""
         roles = ["ask"] if self.draft.value("method") == "magpie" else []
         roles += [] if self.draft.value("instructions_only") else ["answer"]
         for role in roles:
-            served = str(self.draft.value(f"{role}.backend")) in {*SERVED, "scripted"} or self.draft.given(
-                f"{role}.servers"
-            )
-            line = self.stock.line(str(self.draft.value(f"{role}.model"))) if self.stock is not None else None
-            if line is not None and not line.here and not served:
-                return line.name
+            name = str(self.draft.value(f"{role}.model"))
+            served = str(self.draft.value(f"{role}.backend")) in {*SERVED, "scripted"}
+            if name and not served and not self.draft.given(f"{role}.servers") and self.lacks(name):
+                return name
         return ""
 
     def _how(self) -> list[str]:
