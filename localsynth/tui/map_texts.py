@@ -103,7 +103,7 @@ def welcome(survey: Survey) -> str:
         return (
             f"No row here has an embedding yet; {number(survey.bare)} rows could have one.\n\nPress e to compute them."
         )
-    return "No row here has an embedding yet: the map fills while a run writes. a shows all runs."
+    return "No row here has an embedding yet: the map fills while a run writes. r shows all runs."
 
 
 def _share(value: float) -> str:

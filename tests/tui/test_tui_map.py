@@ -247,7 +247,7 @@ async def test_another_run_is_laid_under_it(path: Path) -> None:
         assert sum(line.count("+") for line in shown(app).splitlines()[plot.region.y : plot.region.bottom]) == 1
         await press(pilot, "o", "enter")
         assert "underlined" not in shown(app)
-        await press(pilot, "a")
+        await press(pilot, "r")
         assert "46 rows by planted" in shown(app)
         await press(pilot, "n", "enter")
         assert any("those of run 2" in notice for notice in notices(app))

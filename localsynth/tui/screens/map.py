@@ -41,7 +41,7 @@ class MapScreen(ComparingScreen):
         Binding("v", "only(1)", "One class", show=False, id="map.class", tooltip="One class alone, then the next"),
         Binding("V", "only(-1)", "Class before", show=False, id="map.class-before", tooltip="The class before alone"),
         Binding("d", "signs", "Density", id="map.density", tooltip="Dots, density, or letters of classes"),
-        Binding("a", "scope", "All runs", show=False, id="map.scope", tooltip="All runs, or the run in hand alone"),
+        Binding("r", "scope", "All runs", show=False, id="map.scope", tooltip="All runs, or the run in hand alone"),
         Binding("m", "encoder", "Encoder", show=False, id="map.encoder", tooltip="Show the rows of another encoder"),
     ]  # fmt: skip
 
