@@ -40,7 +40,9 @@ async def test_edit_tag_and_note_in_place_and_take_each_back(path: Path, run: st
         await press(pilot, "t")
         app.screen.query_one(Input).value = "good, too  short,good"
         await press(pilot, "enter")
-        await press(pilot, "n", *"fine", "enter", "a")
+        await press(pilot, "t", *"new", "enter")
+        assert stored(run, 0).review.tags == ("good", "too short", "new")
+        await press(pilot, "z", "n", *"fine", "enter", "a")
         review = stored(run, 0).review
         assert (review.verdict, review.note, review.tags) == ("accept", "fine", ("good", "too short"))
         assert review.edits == {1: "A model that fits noise. Use more data."}
@@ -49,7 +51,7 @@ async def test_edit_tag_and_note_in_place_and_take_each_back(path: Path, run: st
         assert (review.verdict, review.note, review.tags) == ("undecided", None, ("good", "too short"))
         await press(pilot, "z", "z")
         review = stored(run, 0).review
-        assert (review.edits, review.tags, len(stored(run, 0).reviews)) == ({}, (), 8)
+        assert (review.edits, review.tags, len(stored(run, 0).reviews)) == ({}, (), 10)
 
 
 async def test_what_was_typed_in_the_editor_is_not_thrown_away_unasked(path: Path, run: str, stored: Stored) -> None:

@@ -45,7 +45,7 @@ class ReviewScreen(AnsweringScreen):
         Binding("n", "note", "Note", show=False, id="review.note", tooltip="Write a note on this row"),
         Binding("f", "filter", "Filter", id="review.filter", tooltip="Choose which rows to show"),
         Binding("o", "order", "Order", show=False, id="review.order", tooltip="Choose the order of the rows"),
-        Binding("slash", "search", "Search", key_display="/", id="review.search", tooltip="Search the text"),
+        Binding("slash", "search", "Find", key_display="/", id="review.search", tooltip="Search the text"),
         Binding(
             "m", "show('source')", "Source", show=False, id="review.source", tooltip="Show the text as it is stored"
         ),

@@ -48,7 +48,13 @@ class Tags(ModalScreen[tuple[str, ...]]):
         known = ", ".join(self._known)
         with Vertical(classes="box"):
             yield Static(self._title, classes="heading", markup=False)
-            yield Input(", ".join([*self._tags, ""]), id="value", suggester=TagSuggester(self._known), max_length=400)
+            yield Input(
+                ", ".join([*self._tags, ""]),
+                id="value",
+                suggester=TagSuggester(self._known),
+                max_length=400,
+                select_on_focus=False,
+            )
             said = f"in this run: {one_line(known, 400)}" if known else "no tag in this run yet"
             yield Static(said, classes="hint", markup=False)
             yield Static("commas between tags; enter saves, escape goes back", classes="hint")
