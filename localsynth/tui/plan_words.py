@@ -72,7 +72,7 @@ def estimate(target: int, facts: Facts | None, job: JobView | None) -> Content:
 def toml(text: str) -> Content:
     """The plan with its comments set apart."""
     lines = [
-        Content.styled(line, "$text-muted") if line.lstrip().startswith("#") else Content(line)
+        Content.styled(line, "dim") if line.lstrip().startswith("#") else Content(line)
         for line in printable(text).splitlines()
     ]
     return Content("\n").join(lines)

@@ -18,6 +18,7 @@ from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.jobs import Jobs, JobView
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.screens.models import ModelsScreen
+from localsynth.tui.stock import take_stock
 from localsynth.tui.widgets.model_table import ModelTable
 
 REPO = "Qwen/Qwen2.5-0.5B-Instruct-GGUF"
@@ -222,3 +223,14 @@ async def test_leaving_says_what_goes_on(path: Path, hub: Hub) -> None:
     finally:
         child.process.kill()
         child.process.wait()
+
+
+def test_a_model_is_found_by_its_name_and_by_its_repositories(starter: Path) -> None:
+    stock = take_stock()
+    line = stock.line("qwen2.5-0.5b")
+    assert line is not None
+    assert stock.line(REPO) == stock.line("qwen/qwen2.5-0.5b-instruct") == line
+    assert stock.line("nobody/nothing") is None
+    assert [each.name for each in stock.chosen("here", generators=True)] == ["smollm2-135m"]
+    assert all(each.here or each.fits for each in stock.chosen("fits"))
+    assert {each.card.maker for each in stock.chosen("all", "alibaba") if each.card} == {"Alibaba"}

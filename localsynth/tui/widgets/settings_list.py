@@ -50,7 +50,7 @@ class SettingsList(OptionList):
         for title, group in GROUPS:
             lines = [self._option(setting, draft) for setting in group if setting.shown(draft)]
             if lines:
-                options += [Option(Content.assemble((title, "bold $text-muted")), disabled=True), *lines]
+                options += [Option(Content.assemble((title, "bold")), disabled=True), *lines]
         self.clear_options()
         self.add_options(options)
         ids = [option.id for option in options]
@@ -69,7 +69,7 @@ class SettingsList(OptionList):
             value = f"{set_cell_size(value, room - 1).rstrip()}…"
         parts: list[str | tuple[str, str]] = [
             f" {set_cell_size(setting.label, _LABEL)} ",
-            (value, "bold" if given else "$text-muted"),
+            (value, "bold" if given else ""),
         ]
         if self._fault is not None and self._fault.key and setting.key.startswith(self._fault.key):
             parts.append((f"\n   ✗ {one_line(self._fault.message, 200)}", "$text-error"))
