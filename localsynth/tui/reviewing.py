@@ -153,7 +153,7 @@ class ReviewingScreen(RankingScreen):
             self.ui.say("Nothing was changed.")
             return
         self.say_of(row, "edit", edits=edits)
-        self.ui.say(f"Row {row.index} is edited. D shows what was changed, z takes it back.")
+        self.ui.say(f"Row {row.index} is edited. D shows it, R does it in all rows like it, z takes it back.")
 
     def _give(self, review: Review) -> None:
         assert self._verdicts is not None
