@@ -36,7 +36,7 @@ def list_command(*, store: Path, as_json: bool) -> int:
     from localsynth.engine.tally import read_table
 
     table = read_table(store)
-    tally = table.tally({})
+    tally = table.now
     found = [_entry(table, name, tally.rejected[name]) for name in table.measures]
     if as_json:
         data_json({"done": tally.done, "kept": tally.kept, "not_judged": table.strays, "scores": found})
@@ -158,10 +158,10 @@ def _change(
 
     table = read_table(store, only=wanted)
     _check(table, wanted, strict=strict)
-    now, then, fresh = table.tally({}), table.tally(wanted), table.fresh(wanted).tolist()
-    if fresh:
+    now, then = table.now, table.tally(wanted)
+    if len(then.fresh):
         with Reader.open(store) as reader:
-            unanswered = reader.unanswered(fresh)
+            unanswered = reader.unanswered(then.fresh.tolist())
         if unanswered:
             say(f"{unanswered} rows that were rejected have no answer: the gate had stopped before it")
     if dry_run:
@@ -212,7 +212,7 @@ def _save(path: Path, wanted: Mapping[str, Threshold], *, dry_run: bool, as_json
 def _tell(store: Path, *, as_json: bool) -> int:
     from localsynth.engine.tally import read_table
 
-    tally = read_table(store, only=()).tally({})
+    tally = read_table(store, only=()).now
     _print(tally.done, tally.kept, None, {}, as_json=as_json)
     return 0
 

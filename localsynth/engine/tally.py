@@ -39,21 +39,33 @@ class RunScores:
             count[failing.stored] += 1
         return count
 
-    def failing(self, name: str, bounds: Threshold | None) -> Places:
-        """The rows that a measure or rule would reject: with these bounds, by its own word (open), as stored (None)."""
+    @cached_property
+    def unvalued(self) -> dict[str, Places]:
+        """By measure, the rows that it rejects without a value that bounds could judge."""
+        found = {}
+        for name, failing in self.standing.failing.items():
+            judged = np.zeros(len(self.standing.ids), np.bool_)
+            if name in self.values:
+                judged[self.values[name].rows] = True
+            found[name] = failing.stored[~judged[failing.stored]]
+        return found
+
+    def failing(self, name: str, bounds: Threshold | None) -> list[Places]:
+        """The rows that a measure or rule would reject, in pieces that share none: with these bounds, by the rules' own
+        word (open), as stored (None)."""
         known = self.standing.failing.get(name)
         if bounds is None or bounds.open or name not in self.values:
             if known is None:
-                return _NOTHING
-            return known.ruled if bounds is not None and bounds.open else known.stored
+                return []
+            return [known.ruled if bounds is not None and bounds.open else known.stored]
         values = self.values[name]
         passes = values.within(bounds)
-        outside = np.concatenate([values.rows[: passes.start], values.rows[passes.stop :]])
-        if known is None or not len(known.stored):
-            return outside
-        judged = np.zeros(len(self.standing.ids), np.bool_)
-        judged[values.rows] = True
-        return np.concatenate([outside, known.stored[~judged[known.stored]]])
+        pieces = [values.rows[: passes.start], values.rows[passes.stop :]]
+        return pieces if known is None else [*pieces, self.unvalued[name]]
+
+    def rejected(self, name: str, bounds: Threshold | None) -> int:
+        """How many rows a measure or rule would reject."""
+        return sum(map(len, self.failing(name, bounds)))
 
     def kept(self, drafts: Mapping[str, Threshold]) -> Flags:
         """Which rows would be kept, one flag for each of `standing.ids`."""
@@ -61,28 +73,40 @@ class RunScores:
         if drafts:
             count = count.copy()
             for name, bounds in drafts.items():
-                count[self.failing(name, None)] -= 1
-                count[self.failing(name, bounds)] += 1
+                for rows in self.failing(name, None):
+                    count[rows] -= 1
+                for rows in self.failing(name, bounds):
+                    count[rows] += 1
         standing = self.standing
         keeps: Flags = standing.done & (standing.accepted | (~standing.rejected & (count == 0)))
         return keeps
+
+    @cached_property
+    def kept_now(self) -> Flags:
+        """Which rows are kept as it is stored."""
+        return self.kept({})
 
     @cached_property
     def strays(self) -> int:
         """Rows that are not judged by the thresholds in force."""
         odd = np.zeros(len(self.standing.ids), np.bool_)
         for name, bounds in self.standing.force.items():
-            odd[np.setxor1d(self.failing(name, None), self.failing(name, bounds))] = True
+            stored, judged = (np.concatenate([_NOTHING, *self.failing(name, each)]) for each in (None, bounds))
+            odd[np.setxor1d(stored, judged)] = True
         return int(odd.sum())
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Rows that are done, how many of them would be kept, and by measure or rule how many it would reject."""
+    """Rows that are done, how many of them would be kept, and by measure or rule how many it would reject.
+
+    `fresh`: the samples that would be kept and are not kept now.
+    """
 
     done: int
     kept: int
     rejected: Mapping[str, int]
+    fresh: NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +150,10 @@ class Table:
             for name, (low, high) in run.spans.items():
                 before = spans.get(name, (low, high))
                 spans[name] = min(low, before[0]), max(high, before[1])
-        return tuple(sorted((name for name, (low, high) in spans.items() if low < high), key=_order))
+        found = [name for name, (low, high) in spans.items() if low < high]
+        return tuple(
+            sorted((name for name in found if not self.ready(name) or any(True for _ in self.values(name))), key=_order)
+        )
 
     @cached_property
     def rules(self) -> tuple[str, ...]:
@@ -152,21 +179,24 @@ class Table:
     def tally(self, drafts: Mapping[str, Threshold]) -> Tally:
         """What would be kept with these thresholds in the place of those in force."""
         rejected = {
-            name: sum(len(run.failing(name, drafts.get(name))) for run in self.runs)
+            name: sum(run.rejected(name, drafts.get(name)) for run in self.runs)
             for name in (*self.measures, *self.rules)
         }
         done = sum(int(run.standing.done.sum()) for run in self.runs)
-        return Tally(done, sum(int(run.kept(drafts).sum()) for run in self.runs), rejected)
+        flags = [run.kept(drafts) if drafts else run.kept_now for run in self.runs]
+        fresh = [run.standing.ids[keeps & ~run.kept_now] for run, keeps in zip(self.runs, flags, strict=True)]
+        found = np.concatenate(fresh) if fresh and drafts else np.zeros(0, np.int64)
+        return Tally(done, sum(int(keeps.sum()) for keeps in flags), rejected, found)
+
+    @cached_property
+    def now(self) -> Tally:
+        """What is kept as it is stored."""
+        return self.tally({})
 
     @cached_property
     def strays(self) -> int:
         """Rows that are not judged by the thresholds in force: merged, or written by a run that knew less."""
         return sum(run.strays for run in self.runs)
-
-    def fresh(self, drafts: Mapping[str, Threshold]) -> NDArray[np.int64]:
-        """The samples that would be kept and are not kept now."""
-        found = [run.standing.ids[run.kept(drafts) & ~run.kept({})] for run in self.runs]
-        return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def axis(self, name: str) -> Axis:
         """The span of the values, without the thinnest ends."""

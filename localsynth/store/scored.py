@@ -26,15 +26,17 @@ _NAMES = f"""
 WITH RECURSIVE each(name) AS ({_LEAST} UNION ALL SELECT ({_LEAST} AND name > each.name) FROM each
 WHERE each.name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL
 """
-_END = "SELECT value FROM scores WHERE sample >> 36 = ? AND name = ? AND value IS NOT NULL ORDER BY value {} LIMIT 1"
+_SHARES = " AND value > 0 AND value < 1"
+_END = "SELECT value FROM scores WHERE sample >> 36 = ? AND name = ? AND value IS NOT NULL{} ORDER BY value {} LIMIT 1"
 _FAILING = f"""
-SELECT s.name, s.value, s.sample FROM scores s
-WHERE s.sample BETWEEN ? AND ? AND s.passed = 0 AND {_NEWEST} ORDER BY s.sample
+SELECT s.sample FROM scores s WHERE s.sample BETWEEN ? AND ? AND s.passed = 0 AND s.name = ? AND {_NEWEST}
 """
 _OVERRULED = f"""
-SELECT s.name, s.value, s.sample, r.passed IS 0 FROM rulings r JOIN scores s ON s.sample = r.sample
-AND s.name = r.name AND s.version = r.version WHERE r.sample BETWEEN ? AND ? AND {_NEWEST} ORDER BY r.sample
+SELECT s.sample, r.passed IS 0 FROM rulings r JOIN scores s ON s.sample = r.sample AND s.name = r.name
+AND s.version = r.version WHERE r.sample BETWEEN ? AND ? AND r.name = ? AND {_NEWEST}
 """
+# Where a fault holds another measure's value only if that is a share, its scores are told apart by their values.
+_SHARE = {True: " AND s.value > 0 AND s.value < 1", False: " AND NOT coalesce(s.value > 0 AND s.value < 1, 0)"}
 _PAIRS = np.dtype([("value", np.float64), ("sample", np.int64), ("version", np.int64)])
 _RULED = np.dtype([("sample", np.int64), ("failed", np.int8)])
 
@@ -99,11 +101,13 @@ class ScoreReader:
         group = sample_range(run.id)[0] >> _GROUP
         found: dict[str, tuple[float, float]] = {}
         for (name,) in list(self._rows(_NAMES, (group,))):
-            # A merge finds its own anew each time, a ranking says nothing of a row.
             whole = measure_of(name, 0.5)
-            if name != ORDER and not name.startswith("merge.") and whole == name:
-                low, high = (next(self._rows(_END.format(way), (group, name)))[0] for way in ("", "DESC"))
-                found[name] = low, high
+            only = _SHARES if whole != name and measure(whole).share else ""
+            ends = [value for way in ("", "DESC") for (value,) in self._rows(_END.format(only, way), (group, name))]
+            # A merge finds its own anew each time; the order to review in is no quality of a row.
+            if ends and name != ORDER and not name.startswith("merge."):
+                low, high = found.get(whole, ends)
+                found[whole] = min(low, *ends), max(high, *ends)
         return found
 
     def values(self, run: RunRow, name: str, ids: NDArray[np.int64]) -> Values:
@@ -150,25 +154,34 @@ class ScoreReader:
         return list(self._rows(sql, (*sample_range(run.id), name, most)))
 
     def _failing(self, ids: NDArray[np.int64], bounds: tuple[int, int]) -> dict[str, Failing]:
-        stored: dict[str, list[int]] = {}
-        for name, value, sample in self._rows(_FAILING, bounds):
-            stored.setdefault(measure_of(name, value), []).append(sample)
-        overruled: dict[str, list[tuple[int, int]]] = {}
-        for name, value, sample, failed in self._rows(_OVERRULED, bounds):
-            overruled.setdefault(measure_of(name, value), []).append((sample, failed))
+        names = "SELECT DISTINCT name FROM {} WHERE sample BETWEEN ?1 AND ?2"
+        every = self._rows(f"{names.format('scores')} AND passed = 0 UNION {names.format('rulings')}", bounds)
+        stored: dict[str, list[NDArray[np.int64]]] = {}
+        overruled: dict[str, list[NDArray[Any]]] = {}
+        for (name,) in list(every):
+            # By a share and by any other value: of most names both are the same measure.
+            kinds = {measure_of(name, 0.5): True, measure_of(name, 2.0): False}
+            for whole, share in kinds.items():
+                only = _SHARE[share] if len(kinds) > 1 else ""
+                stored.setdefault(whole, []).append(self._column(_FAILING + only, (*bounds, name)))
+                with faults(self.path):
+                    rows = self._connection.execute(_OVERRULED + only, (*bounds, name))
+                    overruled.setdefault(whole, []).append(np.fromiter(rows, _RULED))
         found = {}
-        for name in {*stored, *overruled}:
-            now = np.unique(_there(ids, np.array(stored.get(name, ()), np.int64)))
-            back = np.array(overruled.get(name, []), _RULED)
-            others = np.setdiff1d(now, _there(ids, back["sample"]), assume_unique=True)
+        for name, samples in stored.items():
+            now = np.unique(_there(ids, np.concatenate(samples)))
+            back = np.concatenate(overruled[name])
+            others = np.setdiff1d(now, _there(ids, back["sample"]))
             said = _there(ids, back["sample"][back["failed"] == 1])
-            found[name] = Failing(now, np.union1d(others, said).astype(np.int32))
+            failing = Failing(now, np.union1d(others, said).astype(np.int32))
+            if len(failing.stored) or len(failing.ruled):
+                found[name] = failing
         return found
 
     def _pairs(self, group: int, name: str, what: Measure) -> NDArray[Any]:
         sql = "SELECT value, sample, version FROM scores WHERE sample >> 36 = ? AND name = ? AND value IS NOT NULL"
         if name != what.name and what.share:
-            sql += " AND value > 0 AND value < 1"
+            sql += _SHARES
         with faults(self.path):
             return np.fromiter(self._connection.execute(f"{sql} ORDER BY value, sample", (group, name)), _PAIRS)
 

@@ -45,12 +45,12 @@ def read(store: Path, before: Table | None, told: Callable[[Table, int, int], bo
 
 def foretell(store: Path, table: Table, drafts: Mapping[str, Threshold]) -> Foretold:
     """Counts as they are and as they would be."""
-    now, then = table.tally({}), table.tally(drafts)
-    fresh = table.fresh(drafts).tolist() if drafts else []
-    if not fresh:
+    now = table.now
+    then = table.tally(drafts) if drafts else now
+    if not len(then.fresh):
         return Foretold(now, then, 0)
     with Reader.open(store) as reader:
-        return Foretold(now, then, reader.unanswered(fresh))
+        return Foretold(now, then, reader.unanswered(then.fresh.tolist()))
 
 
 def near(store: Path, table: Table, name: str, bounds: Threshold, *, low: bool) -> list[Shown]:

@@ -217,6 +217,20 @@ def test_rows_near_a_bound_and_the_bins_of_a_histogram(filled: Path) -> None:
     assert table.axis(LENGTH).step == 20
 
 
+def test_a_value_that_only_faults_hold_and_one_that_no_row_shares_the_limit_of(path: Path) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=5)
+        for index, value in enumerate((1.0, 2.0)):
+            sample = Sample(run, index, state="done")
+            store.save([sample, Score(sample.id, "instruction.too_short", 1, value, False)])
+            store.save([Score(sample.id, SIMILAR, 1, 0.5 + value / 10, True), Neighbour(sample.id, 7, CHARACTERS, 0.5)])
+            store.save([Score(sample.id, "answer.loop", 1, 4.0 + value, False)])
+    table = read_table(path)
+    assert table.measures == (LENGTH,)
+    assert table.rules == ("answer.loop",)
+    assert table.tally({LENGTH: Threshold(2)}).rejected == {LENGTH: 1, "answer.loop": 2}
+
+
 def test_what_did_not_change_is_not_read_again(filled: Path) -> None:
     table = read_table(filled)
     assert read_table(filled, table) is table
