@@ -213,3 +213,25 @@ def test_a_damaged_row_is_given_with_its_fault(path: Path) -> None:
         assert [row.instruction for row in rows] == ["why?", "why?", "why?", "ab\ufffd", "why?"]
         assert (rows[2].review.verdict, rows[2].review.note) == ("reject", "bad")
         assert reader.sample(ids[2]).reviews[0].edits == {}
+
+
+@pytest.mark.parametrize("rare", [0, conditions.RARE], ids=["by rows", "by index"])
+def test_no_page_sorts_or_reads_a_whole_table(
+    made: tuple[Path, list[str]], rare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selecting, "RARE", rare)
+    monkeypatch.setattr(selecting, "_FEW", -1)
+    path, runs = made
+    with Reader.open(path) as reader:
+        for wanted in QUERIES.values():
+            for order in ORDERS.values():
+                query, said = Query(runs[0], **wanted, **order), []
+                reader._connection.set_trace_callback(said.append)
+                reader.page(query, limit=5, after=reader.key(query, Sample(runs[0], 7).id))
+                reader._connection.set_trace_callback(None)
+                for sql in (each for each in said if each.startswith("SELECT") and "LIMIT 5" in each):
+                    plan = [row[3] for row in reader._connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+                    # What is not done is little, and has an index of its own.
+                    few = any("samples_open" in step for step in plan)
+                    assert few or not any("TEMP B-TREE FOR ORDER" in step for step in plan), (query, plan)
+                    assert not any(step in {"SCAN s", "SCAN o", "SCAN t"} for step in plan), (query, plan)

@@ -6,7 +6,7 @@ A link is its words and its address, an image its description, HTML is shown as 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -23,8 +23,9 @@ _HIGHLIGHTED = 10_000  # characters of code; more would take longer than a key p
 _COLUMN = 40  # cells of a table's column
 
 
+@lru_cache(maxsize=128)
 def markdown(text: str) -> Content:
-    """The text rendered."""
+    """The text rendered. A row is drawn several times while it is looked at."""
     from markdown_it.tree import SyntaxTreeNode
 
     tree = SyntaxTreeNode(_parser().parse(text))
