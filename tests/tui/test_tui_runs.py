@@ -278,5 +278,7 @@ async def test_a_real_run_is_started_and_followed_to_its_end(path: Path) -> None
                 await pilot.pause(0.1)
         assert "3/3" in shown(app)
         await press(pilot, "r", "a")
+        (_, process) = app.launcher._children[run]
+        await asyncio.to_thread(process.wait, 60)  # it writes its last words after it has said that it is finished
     with Reader.open(path) as reader:
         assert reader.review_counts(run) == {"accept": 1}
