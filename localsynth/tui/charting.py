@@ -97,7 +97,7 @@ class ChartingScreen(AskingScreen):
             self.run, self.scene, self.view, self.only, self.colouring = scope, None, None, None, None
             self.plot.clear()
         before, self.survey = self.survey, found
-        encoder = self.encoder or next(iter(found.encoders), None)
+        encoder = self.encoder if self.encoder in found.encoders else next(iter(found.encoders), None)
         if encoder is None:
             self._welcome(map_texts.welcome(found))
         else:
@@ -151,10 +151,12 @@ class ChartingScreen(AskingScreen):
         self.scene = found
         if len(found.ours.ids) or (found.below is not None and len(found.below.ids)):
             self.query_one("#welcome").display = False
-            self.plot.display = True
+            if not self.plot.display:
+                self.plot.display = True
+                self.plot.focus()
             if self.kind:
                 self.recolour()
-            self.call_after_refresh(self.redraw)
+            self.redraw()
         elif whole and self.survey is not None:
             self._welcome(map_texts.welcome(self.survey))
         if whole:
@@ -193,6 +195,9 @@ class ChartingScreen(AskingScreen):
     def whole(self) -> View:
         """The view of everything."""
         return self.scene.whole if self.scene is not None else around()
+
+    def on_scatter_plot_resized(self) -> None:
+        self.redraw()
 
     def on_scatter_plot_wanted(self, message: ScatterPlot.Wanted) -> None:
         view, whole = message.view, self.whole()

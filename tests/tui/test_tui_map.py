@@ -137,6 +137,11 @@ async def test_moving_and_zooming(path: Path) -> None:
         assert plot.frame.view.x > whole.x  # at the edge the map moves
         await press(pilot, "g", *["minus"] * 12)
         assert plot.frame.view.width < 8 * whole.width
+        await press(pilot, "g", "n")
+        await pilot.resize_terminal(120, 40)
+        await settle(pilot)
+        assert (plot.frame.width, plot.frame.height) == (plot.size.width, plot.size.height) == (118, plot.size.height)
+        assert plot.count == 12
 
 
 async def test_the_mouse(path: Path) -> None:
@@ -265,10 +270,12 @@ async def test_embedding_what_has_none_then_a_file_to_compare_with(path: Path, t
         await press(pilot, "e")
         assert "6 rows of run 1 have no embedding. Embed them by char-2-4?" in words(app)
         await press(pilot, "n", "e", "y")
-        await until(pilot, lambda: screen(app).plot.display and not at_work(path))
+        await until(pilot, lambda: screen(app).plot.grid is not None and not at_work(path))
         with Reader.open(path) as reader:
             assert reader.encoders() == {CHARACTERS: 6}
         assert "6 rows by char-2-4" in shown(app)
+        await press(pilot, "plus")
+        assert "zoom 1.5x" in shown(app)
 
         await press(pilot, "o")
         app.screen.query_one("#file").value = str(tmp_path / "none.jsonl")

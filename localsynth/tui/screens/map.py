@@ -64,9 +64,6 @@ class MapScreen(ComparingScreen):
     def on_unmount(self) -> None:
         self.ui.farewell.extend(self.embedder.leave())
 
-    def on_resize(self) -> None:
-        self.call_after_refresh(self.redraw)
-
     # What is shown
 
     def action_colour(self) -> None:

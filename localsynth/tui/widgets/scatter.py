@@ -76,6 +76,10 @@ class ScatterPlot(Widget, can_focus=True):
         view: View | None
 
     @dataclass
+    class Resized(Message):
+        """There is another number of cells."""
+
+    @dataclass
     class Moved(Message):
         """The cursor stands on another cell, or on another grid."""
 
@@ -147,6 +151,9 @@ class ScatterPlot(Widget, can_focus=True):
 
     def action_open(self) -> None:
         self.post_message(self.Opened())
+
+    def on_resize(self) -> None:
+        self.post_message(self.Resized())
 
     def on_mouse_scroll_up(self, event: events.MouseScrollUp) -> None:
         event.stop()
