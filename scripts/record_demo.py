@@ -28,7 +28,7 @@ from localsynth.store.queries import Reader
 PERIOD = 1.0
 _PACE_EVERY = 10  # seconds; it is long, and nobody sees it change from one second to the next
 # Short answers keep the package small; a fixed seed makes the same rows again.
-RUN = "--target 12 --topics everyday:3,science:2,coding --answer-tokens 96 --question-tokens 48 --slots 12 --seed 7"
+RUN = "--target 12 --answer-tokens 200 --slots 12 --seed 7"
 
 _HERE = re.compile(r'(?<=")/[^"]*/(?=[^"/]+\.gguf")')  # where this machine keeps the model
 

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from textual.binding import Binding, BindingType
 from textual.command import Provider
-from textual.events import Resize
 from textual.screen import Screen
 from textual.theme import Theme
 
@@ -56,6 +55,7 @@ class LocalsynthApp(StoreApp):
         "filters": _screen("filters:FiltersScreen"),
         "map": _screen("map:MapScreen"),
         "models": _screen("models:ModelsScreen"),
+        "export": _screen("export:ExportScreen"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -113,11 +113,14 @@ class LocalsynthApp(StoreApp):
             self.notify(text, severity="warning", timeout=15, markup=False)
         self.theme_changed_signal.subscribe(self, self._keep_theme)
 
-    def on_resize(self, event: Resize) -> None:
+    def on_resize(self) -> None:
+        self.call_next(self._fit)  # by then the application knows its new size
+
+    def _fit(self) -> None:
         small = next((screen for screen in self.screen_stack if isinstance(screen, TooSmall)), None)
         if small is not None:
-            small.measure(event.size)
-        elif not fits(event.size):
+            small.measure()
+        elif not fits(self.size):
             self.push_screen(TooSmall())
 
     def action_help(self) -> None:

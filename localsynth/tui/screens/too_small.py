@@ -22,17 +22,23 @@ class TooSmall(ModalScreen[None]):
     TITLE = "Too small"
     HELP = "Make the terminal larger, or its letters smaller."
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._over = False
+
     def compose(self) -> ComposeResult:
         yield Static(id="size", markup=False)
 
     def on_screen_resume(self) -> None:
-        self.measure(self.app.size)
+        self.measure()
 
-    def measure(self, size: Size) -> None:
+    def measure(self) -> None:
         """Say how large the terminal is, or give the screen back. Another screen on top of this one is waited for."""
-        if not self.is_current:
+        size = self.app.size
+        if self._over or self.app.screen is not self:
             return
         if fits(size):
+            self._over = True
             self.dismiss()
         else:
             self.query_one(Static).update(
