@@ -35,6 +35,10 @@ class ChildScreen(AskingScreen):
     def job_ended(self) -> None:
         """Called once for each job that has ended."""
 
+    def shows(self, job: JobView) -> bool:  # noqa: ARG002 - a screen may show how its own jobs ended in another place
+        """Whether a job has a line."""
+        return True
+
     def job_line(self, job: JobView) -> Content:
         """A job in one or two lines."""
         return job_words(job)
@@ -68,7 +72,7 @@ class ChildScreen(AskingScreen):
         changed = views != self.jobs
         self.jobs = views
         if changed:
-            recent = sorted(views.values(), key=lambda job: job.state == "running")[-_SHOWN:]
+            recent = sorted(filter(self.shows, views.values()), key=lambda job: job.state == "running")[-_SHOWN:]
             box = self.query_one("#jobs", Static)
             box.update(Content("\n").join(map(self.job_line, recent)))
             box.display = bool(recent)

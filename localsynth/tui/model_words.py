@@ -76,7 +76,8 @@ def job_words(job: JobView) -> Content:
             (f"✗ {title}: ", "bold $text-error"), one_line(job.error, 300), f"\n{one_line(job.hint, 300)}"
         )
     if job.state == "cancelled":
-        return Content(f"{title} was cancelled. What was fetched stays; the same key goes on with it.")
+        stays = " What was fetched stays; the same key goes on with it." if job.key.startswith("pull ") else ""
+        return Content(f"{title} was cancelled.{stays}")
     if job.state == "done":
         return Content.assemble((f"✓ {title}", "bold"), f" in {duration(job.seconds)}")
     done, whole = job.progress.get("all_done", 0), job.progress.get("all_total", 0)

@@ -22,4 +22,5 @@ PLACES = (
     Place("5", "filters", "Filters"),
     Place("6", "map", "Map"),
     Place("7", "models", "Models"),
+    Place("8", "export", "Export"),
 )

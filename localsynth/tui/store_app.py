@@ -20,7 +20,8 @@ class StoreApp(App[None]):
     """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone.
 
     `writes`: what is being written. `jobs`: the children that fetch and
-    check models. `wish`: the model of the run that `new_run` is to make, None when that is made. `sample`, `chosen`:
+    check models. `wish`: the model of the run that `new_run` is to make, None when that is made. `plan`:
+    the text of New run's plan, "" before there is one. `sample`, `chosen`:
     the row that `review` is to show, or the rows that it is to show alone; None when they are shown.
     """
 
@@ -33,6 +34,7 @@ class StoreApp(App[None]):
         self.writes = Writes()
         self.jobs = Jobs()
         self.wish: str | None = None
+        self.plan = ""
         self.sample: int | None = None
         self.chosen: tuple[int, ...] | None = None
 

@@ -121,6 +121,7 @@ class NewRunScreen(EditingScreen):
 
     def plan_changed(self) -> None:
         self._target_fault = ""
+        self.ui.plan = self.draft.text
         field, target = self.query_one("#target", Input), str(self.draft.value("target"))
         if field.value != target:
             with self.prevent(Input.Changed):
