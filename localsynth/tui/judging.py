@@ -59,6 +59,7 @@ class JudgingScreen(AskingScreen):
         self._source = "you"
         self._stop = threading.Event()
         self._told = 0.0
+        self._asked_to_apply = False
 
     # What the other half shows
 
@@ -132,6 +133,9 @@ class JudgingScreen(AskingScreen):
     def _counted(self, foretold: Foretold) -> None:
         self.foretold = foretold
         self.show_scores()
+        if self._asked_to_apply:
+            self._asked_to_apply = False
+            self.action_apply()
 
     def ask_near(self, name: str, bounds: Threshold, *, low: bool) -> None:
         """Ask for rows just below and just above a bound."""
@@ -146,6 +150,9 @@ class JudgingScreen(AskingScreen):
     def action_apply(self) -> None:
         if "judge" in self._busy:
             self.ui.say("Thresholds are being applied: escape stops it, enter goes on later.")
+            return
+        if "counts" in self._busy:
+            self._asked_to_apply = True  # the question tells the counts of what was moved last
             return
         told = self.foretold
         if told is None or not (self.drafts or self.table.waiting or self.table.strays):

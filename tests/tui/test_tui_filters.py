@@ -14,6 +14,7 @@ from localsynth.records import Sample, Score, Turn
 from localsynth.store import Reader, Store
 from localsynth.store.thresholds import Change, Thresholds
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.screens.confirm import Confirm
 
 LENGTH, SIMILAR = "instruction.length", "instruction.near_duplicate"
 
@@ -70,9 +71,9 @@ async def test_a_threshold_is_moved_applied_and_taken_back(path: Path, scored: s
         assert "◆ length" in shown(app)
         assert kept(path) == by_rule(3, 40)
         await press(pilot, "tab", "H", "enter")
-        words = " ".join(bare(app).replace("▎", " ").replace("▊", " ").split())
-        assert "Apply instruction.length 5 to 30?" in words
-        assert "11 fewer than now" in words
+        assert app.screen._question.startswith(
+            "Apply instruction.length 5 to 30? Then 23 of 40 rows are kept, 11 fewer"
+        )
         await press(pilot, "n")
         assert kept(path) == by_rule(3, 40)
         await press(pilot, "enter", "y")
@@ -84,6 +85,18 @@ async def test_a_threshold_is_moved_applied_and_taken_back(path: Path, scored: s
         assert f"{len(by_rule(3, 40))} of 40 kept" in shown(app)
         await press(pilot, "z")
         assert any("no threshold was set" in notice for notice in notices(app))
+
+
+async def test_enter_right_after_a_move_asks_with_its_counts(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5")
+        await pilot.press("L", "enter")
+        await settle(pilot)
+        assert isinstance(app.screen, Confirm)
+        assert app.screen._question.startswith(
+            "Apply instruction.length at least 11? Then 27 of 40 rows are kept, 7 fewer than now."
+        )
 
 
 async def test_rows_without_an_answer_are_counted_before_they_are_let_in(path: Path, scored: str) -> None:
