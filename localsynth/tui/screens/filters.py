@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
@@ -12,17 +10,13 @@ from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.widgets import Footer, OptionList, Static
 
-from localsynth.config.plan_file import save_thresholds
 from localsynth.config.thresholds import Threshold
 from localsynth.errors import LocalsynthError
-from localsynth.filters.presets import find_preset, presets
 from localsynth.printable import one_line
-from localsynth.tui.judging import JudgingScreen
-from localsynth.tui.screens.choose import Choose
-from localsynth.tui.screens.field import AskValue
+from localsynth.tui.threshold_dialogs import DialogScreen
 from localsynth.tui.widgets import filter_lines
 from localsynth.tui.widgets.drawn import Drawn
-from localsynth.tui.widgets.histogram import Histogram, Side, bars, histogram
+from localsynth.tui.widgets.histogram import Histogram, bars, histogram
 from localsynth.tui.widgets.score_list import ExampleList, ScoreList
 from localsynth.tui.widgets.title import TitleBar
 
@@ -30,7 +24,7 @@ if TYPE_CHECKING:
     from localsynth.tui.filtering import Shown
 
 
-class FiltersScreen(JudgingScreen):
+class FiltersScreen(DialogScreen):
     """Thresholds are drafts until enter applies them; z takes the last application back."""
 
     CSS_PATH = "filters.tcss"
@@ -54,7 +48,6 @@ class FiltersScreen(JudgingScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._side: Side = "low"
         self._log = False
         self._shown: dict[str, Shown] = {}
 
@@ -83,16 +76,10 @@ class FiltersScreen(JudgingScreen):
         option = self.query_one(ScoreList).highlighted_option
         return (option.id or "") if option is not None else ""
 
-    @property
-    def bounded(self) -> bool:
-        """Whether the score under the cursor can have a threshold now."""
-        name = self.name_in_hand
-        return name in self.table.measures and self.table.ready(name)
-
     def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
         if isinstance(event.option_list, ScoreList):
             bounds = self.bounds(event.option.id or "")
-            self._side = "high" if bounds.low is None and bounds.high is not None else "low"
+            self.side = "high" if bounds.low is None and bounds.high is not None else "low"
             self.show_score()
 
     def on_score_list_resized(self) -> None:
@@ -105,14 +92,14 @@ class FiltersScreen(JudgingScreen):
             self.ui.say("Only a score with a value has a threshold.")
             return
         axis, bounds = self.table.axis(self.name_in_hand), self.bounds(self.name_in_hand)
-        at = getattr(bounds, self._side)
+        at = getattr(bounds, self.side)
         if at is None:
-            at = axis.low if self._side == "low" else axis.high
-            if (steps < 0) == (self._side == "low"):
+            at = axis.low if self.side == "low" else axis.high
+            if (steps < 0) == (self.side == "low"):
                 return  # it is at the open end already
         moved: float | None = float(f"{round(at / axis.step + steps) * axis.step:.10g}")
         assert moved is not None
-        if self._side == "low":
+        if self.side == "low":
             moved = None if moved <= axis.least else min(moved, axis.most if bounds.high is None else bounds.high)
             self.draft(self.name_in_hand, Threshold(moved, bounds.high))
         else:
@@ -120,82 +107,16 @@ class FiltersScreen(JudgingScreen):
             self.draft(self.name_in_hand, Threshold(bounds.low, moved))
 
     def action_other_bound(self) -> None:
-        self._side = "high" if self._side == "low" else "low"
+        self.side = "high" if self.side == "low" else "low"
         self.show_score()
 
     def action_clear(self) -> None:
         if self.bounded:
             self.draft(self.name_in_hand, Threshold())
 
-    def action_type(self) -> None:
-        if not self.bounded:
-            self.ui.say("Only a score with a value has a threshold.")
-            return
-        name, side, bounds = self.name_in_hand, self._side, self.bounds(self.name_in_hand)
-        at = getattr(bounds, side)
-        about = f"The {'lowest' if side == 'low' else 'highest'} value that passes; nothing for no bound."
-
-        def check(text: str) -> str:
-            return filter_lines.fault(text, bounds, side)
-
-        def take(text: str | None) -> None:
-            if text is not None:
-                value = float(text) if text.strip() else None
-                self.draft(name, Threshold(value, bounds.high) if side == "low" else Threshold(bounds.low, value))
-
-        self.app.push_screen(AskValue(name, about, "" if at is None else f"{at:.10g}", check), take)
-
-    def action_presets(self) -> None:
-        choices = [(preset.id, filter_lines.preset(preset)) for preset in presets()]
-        about = "It moves these thresholds; enter on the filters screen applies them."
-        self.app.push_screen(Choose("Presets", about, choices, choices[0][0]), self._take_preset)
-
-    def _take_preset(self, name: str | None) -> None:
-        if name is None:
-            return
-        preset = find_preset(name)
-        here = {score: bounds for score, bounds in preset.thresholds.items() if score in self.table.measures}
-        for score, bounds in here.items():
-            self.draft(score, bounds, name)
-        missing = [score for score in preset.thresholds if score not in here]
-        self.ui.say(f"{preset.title}. Source: {preset.source}.")
-        if missing:
-            self.ui.say(f"No row here has a value of {', '.join(missing)}.")
-
     def action_log(self) -> None:
         self._log = not self._log
         self.show_score()
-
-    # Saving
-
-    def action_save(self) -> None:
-        thresholds = {name: self.bounds(name) for name in self.table.measures}
-        wanted = {name: bounds for name, bounds in thresholds.items() if not bounds.open or name in self.drafts}
-        if not wanted:
-            self.ui.say("There is no threshold to save: h and l move one.")
-            return
-        about = f"{len(wanted)} thresholds go into this plan; the rest of it stays as it is."
-        self.app.push_screen(
-            AskValue(
-                "Save into a plan",
-                about,
-                str(Path.cwd() / "plan.toml"),
-                lambda text: "" if text.strip() else "name a file",
-            ),
-            lambda path: self._save(path, wanted),
-        )
-
-    def _save(self, path: str | None, wanted: dict[str, Threshold]) -> None:
-        if path is None:
-            return
-        target = Path(path.strip()).expanduser()
-
-        def then(_: None) -> None:
-            self.ui.say(f"Saved into {one_line(str(target), 200)}: localsynth generate --plan uses it.")
-            if self.drafts:
-                self.action_apply()
-
-        self.ask("save", partial(save_thresholds, target, wanted), then, writes="the plan's thresholds")
 
     # The rows near the bound
 
@@ -244,12 +165,12 @@ class FiltersScreen(JudgingScreen):
         self.query_one("#bars").display = not measured
         self.query_one(ExampleList).display = measured
         bounds = self.bounds(name)
-        about = filter_lines.about(name, self, self._side, ready=ready)
+        about = filter_lines.about(name, self, self.side, ready=ready)
         self.query_one("#about", Static).update(about)
         if ready:
             drawn: Drawn[Histogram] = self.query_one("#histogram", Drawn)
-            drawn.show(Histogram(table, name, bounds, self._side, self._log))
-            self.ask_near(name, bounds, low=self._side == "low")
+            drawn.show(Histogram(table, name, bounds, self.side, self._log))
+            self.ask_near(name, bounds, low=self.side == "low")
         elif not measured:
             self.ask_reasons(name)
 
@@ -259,8 +180,8 @@ class FiltersScreen(JudgingScreen):
             (str(each.example.sample), each.example.passes, each.example.value, each.name, each.row.instruction)
             for each in shown
         ]
-        bound = getattr(self.bounds(self.name_in_hand), self._side)
-        self.query_one(ExampleList).show(lines, f"no {self._side} bound yet" if bound is None else f"{bound:.6g}")
+        bound = getattr(self.bounds(self.name_in_hand), self.side)
+        self.query_one(ExampleList).show(lines, f"no {self.side} bound yet" if bound is None else f"{bound:.6g}")
 
     def show_reasons(self, reasons: list[tuple[str, int]]) -> None:
         drawn: Drawn[list[tuple[str, int]]] = self.query_one("#bars", Drawn)
