@@ -153,7 +153,8 @@ class VectorQueries(SampleQueries):
             with faults(self.path):
                 rows = self._connection.execute(sql, (group, name))
                 found = np.fromiter(rows, dtype=[("sample", "i8"), ("version", "i8"), ("value", "f4")])
-            found.sort(order=["sample", "version"])  # where a sample comes twice the later one is assigned last
+            if len(found) and np.ptp(found["version"]):  # where a sample comes twice the later one is assigned last
+                found = found[np.lexsort((found["version"], found["sample"]))]
             at, here = _places(samples, found["sample"])
             values[at[here]] = found["value"][here]
         return values

@@ -90,25 +90,27 @@ def grid(
     if only is not None and codes is not None:
         places = places[codes == only]
         codes = None
-    dots, cells, inside = _dots(frame, places)
-    counts = np.bincount(cells, minlength=width * height)
+    placed = _Placed.of(frame, places)
+    tally = np.bincount(placed.rows * (2 * width) + placed.columns, minlength=8 * width * height)
+    dots = tally.reshape(height, 4, width, 2)
+    bits = np.einsum("hrwc,rc->hw", (dots > 0).astype(np.int64), _BRAILLE)
     classes = np.full(width * height, -1 if only is None else only, np.int64)
-    if codes is not None and len(cells):
-        found = codes[inside] + 1  # 0 is for points of no class
+    if codes is not None and len(placed.rows):
+        found = codes[placed.inside].astype(np.int64) + 1  # 0 is for points of no class
         kinds = int(found.max()) + 1
-        tally = np.bincount(found.astype(np.int64) * (width * height) + cells, minlength=kinds * width * height)
+        tally = np.bincount(found * (width * height) + placed.cells, minlength=kinds * width * height)
         classes = tally.reshape(kinds, -1).argmax(axis=0) - 1
     under = np.zeros(width * height, np.bool_)
     if below is not None:
-        under[_dots(frame, below)[1]] = True
+        under[_Placed.of(frame, below).cells] = True
     shape = (height, width)
-    return Grid(frame, dots, counts.reshape(shape), classes.reshape(shape), under.reshape(shape))
+    return Grid(frame, bits, dots.sum(axis=(1, 3)), classes.reshape(shape), under.reshape(shape))
 
 
 def at_cell(frame: Frame, places: Places, across: int, down: int) -> NDArray[np.int64]:
     """The numbers of the points in a cell, as `grid` counts them."""
-    _, cells, inside = _dots(frame, places)
-    found: NDArray[np.int64] = np.flatnonzero(inside)[cells == down * frame.width + across]
+    placed = _Placed.of(frame, places)
+    found: NDArray[np.int64] = np.flatnonzero(placed.inside)[placed.cells == down * frame.width + across]
     return found
 
 
@@ -124,18 +126,29 @@ def nearest(frame: Frame, places: Places, across: int, down: int) -> int | None:
     return int(far.argmin())
 
 
-def _dots(frame: Frame, places: Places) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Braille bits [height, width]; the cell of each point inside the view; which points [n] are inside."""
-    view, width, height = frame.view, frame.width, frame.height
-    across = (places[:, 0] - np.float32(view.x)) * np.float32(2 * width / view.width)
-    down = (np.float32(view.y + view.height) - places[:, 1]) * np.float32(4 * height / view.height)
-    inside = (across >= 0) & (across < 2 * width) & (down >= 0) & (down < 4 * height)
-    if not inside.all():
-        across, down = across[inside], down[inside]
-    columns, rows = across.astype(np.int64), down.astype(np.int64)
-    dots = np.bincount(rows * (2 * width) + columns, minlength=8 * width * height) > 0
-    bits = np.einsum("hrwc,rc->hw", dots.reshape(height, 4, width, 2).astype(np.int64), _BRAILLE)
-    return bits, (rows >> 2) * width + (columns >> 1), inside
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Which points [n] lie inside a frame, and the row and column of the dot of each that does."""
+
+    width: int
+    inside: NDArray[np.bool_]
+    rows: NDArray[np.int64]
+    columns: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, frame: Frame, places: Places) -> _Placed:
+        view, width, height = frame.view, frame.width, frame.height
+        across = (places[:, 0] - np.float32(view.x)) * np.float32(2 * width / view.width)
+        down = (np.float32(view.y + view.height) - places[:, 1]) * np.float32(4 * height / view.height)
+        inside = (across >= 0) & (across < 2 * width) & (down >= 0) & (down < 4 * height)
+        if not inside.all():
+            across, down = across[inside], down[inside]
+        return cls(width, inside, down.astype(np.int64), across.astype(np.int64))
+
+    @property
+    def cells(self) -> NDArray[np.int64]:
+        """The cell of each point inside."""
+        return (self.rows >> 2) * self.width + (self.columns >> 1)
 
 
 def levels(counts: NDArray[np.int64]) -> NDArray[np.int64]:

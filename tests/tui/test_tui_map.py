@@ -141,6 +141,7 @@ async def test_moving_and_zooming(path: Path) -> None:
         await pilot.resize_terminal(120, 40)
         await settle(pilot)
         assert (plot.frame.width, plot.frame.height) == (plot.size.width, plot.size.height) == (118, plot.size.height)
+        await press(pilot, "n")
         assert plot.count == 12
 
 
