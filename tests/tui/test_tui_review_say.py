@@ -11,6 +11,7 @@ from textual.widgets import Input, TextArea
 from tui_stage import PAIRS, fill, notices, press, settle, shown
 
 from localsynth.engine import answer_again
+from localsynth.engine.lock import hold
 from localsynth.records import Review, Sample, Score
 from localsynth.store import Query, Reader, SampleRow, Store
 from localsynth.tui import pages, turns_file
@@ -280,3 +281,14 @@ def test_markdown_is_shown_as_text_that_does_nothing(path: Path, run: str, store
         answer.replace("\u202e", "⟦U+202E⟧").replace("\x1b", "⟦U+1B⟧")
         in conversation(stored(run, 0), View(source=True)).plain
     )
+
+
+async def test_a_row_is_not_answered_again_while_a_run_is_at_work(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    with hold(path, run):
+        async with app.run_test(size=(120, 40)) as pilot:
+            await settle(pilot)
+            await press(pilot, "4", "r")
+            assert any("at work" in notice for notice in notices(app))
+    with Reader.open(path) as reader:
+        assert len(reader.runs()) == 1
