@@ -56,7 +56,7 @@ async def test_words_of_the_help_find_an_action_too(path: Path, run: str) -> Non
     async with app.run_test(size=(80, 24)) as pilot:
         await settle(pilot)
         await press(pilot, "4")
-        assert "Undo (z)" in await offered(app, pilot, "verdict back")
+        assert "Undo (z)" in await offered(app, pilot, "last verdict")
 
 
 async def test_actions_are_there_while_a_field_has_the_focus(path: Path, run: str, reviews: object) -> None:
