@@ -141,7 +141,7 @@ def shard_files(handoff: Handoff) -> list[Path]:
             found += sorted(inside.glob("*.db"))
         elif any(sign in path.name for sign in "*?["):
             found += sorted(path.parent.glob(path.name))
-        else:
+        elif handoff.source:  # a store that is not there is told by the merge itself
             found.append(path)
     if not found:
         raise DataError(f"there are no shards in {', '.join(named)}", "run or fetch them first, or name their stores")
