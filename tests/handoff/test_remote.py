@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -142,3 +143,11 @@ def test_stores_of_a_run_at_work_are_not_replaced(job: Job, far: Path) -> None:
     (job.folder / "shards" / "shard-1-of-2.db-wal").write_text("rows")
     with pytest.raises(DataError, match="shows a run at work"):
         remote.fetch("gpu", job, None)
+
+
+def test_what_was_sent_and_fetched_as_json(job: Job, far: Path) -> None:
+    code, out, err = end(start("handoff", "submit", "gpu", job.folder, "--start", "no", "--json"))
+    assert (code, json.loads(out)) == (0, {"host": "gpu", "start": "no", "said": ""}), err
+    (far / "localsynth" / job.id / ".installed").write_text(f"{Path(sys.executable).parents[1]}\n")
+    code, out, err = end(start("handoff", "fetch", "gpu", job.folder, "--json"))
+    assert (code, json.loads(out)) == (0, {"host": "gpu", "stores": []}), err
