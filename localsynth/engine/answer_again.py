@@ -47,7 +47,7 @@ def create(store: Path, sample: int) -> str:
         question.write_text(json.dumps({"instruction": row.instruction}) + "\n", encoding="utf-8")
     except OSError as error:
         raise StoreError(f"cannot write {question}: {error.strerror}", "free some space") from None
-    return launch.create(store, _again(plan, question), f"{_NAME}{sample}")
+    return launch.create(store, _again(plan, question, sample), f"{_NAME}{sample}")
 
 
 def look(store: Path, run: str, starting: bool) -> Attempt:
@@ -93,7 +93,7 @@ def _refuse(row: SampleRow, run: RunRow) -> None:
         )
 
 
-def _again(plan: Plan, question: Path) -> Plan:
+def _again(plan: Plan, question: Path, sample: int) -> Plan:
     sampling = tuple(replace(each, temperature=each.temperature or _WARM) for each in plan.answer.sampling)
     return replace(
         plan,
@@ -105,6 +105,7 @@ def _again(plan: Plan, question: Path) -> Plan:
         instructions_only=False,
         instructions=str(question),
         instructions_sha256=locate(question).digest(),
+        again=sample,
         force=True,
         systems=(),
         answer=replace(plan.answer, sampling=sampling),

@@ -15,7 +15,7 @@ from localsynth.events import Event, Saturated, WaveDecided
 from localsynth.filters.findings import Finding, rejection
 from localsynth.filters.sanitize import Cleaned
 from localsynth.methods.base import AnswerMethod, Draft, FollowUps, PromptMethod, Written
-from localsynth.records import Sample, SampleState, Score, sample_id
+from localsynth.records import Sample, SampleState, Score, sample_id, sample_place
 from localsynth.store.journal import Journal
 from localsynth.store.store import Row
 
@@ -113,12 +113,21 @@ class Pipeline:
                 self._fail(sample, "answer", error, talk.rows)
                 return False
         self.failures = 0
-        self.journal.put(*talk.rows, sample)
+        self.journal.put(*talk.rows, *self._beside(sample.id), sample)
         if rejected is not None:
             self.services.stats.reject(rejected.name, saved=False)
             return False
         self.services.stats.keep(sample.id, item.question, talk.last_answer)
         return True
+
+    def _beside(self, sample: int) -> list[Row]:
+        """What keeps another answer to a row from being a row of the data itself."""
+        first = self.services.plan.again
+        if not first:
+            return []
+        _, index, attempt = sample_place(first)
+        reason = f"another answer to row {index}.{attempt}"
+        return [Finding("again", False, reason=reason).score(sample, "answer")]
 
     async def _converse(self, ctx: SampleContext, draft: Draft, talk: Conversation) -> Score | None:
         """Answer, ask again, answer, until the plan's turns are done or a rule rejects; the rejecting score."""

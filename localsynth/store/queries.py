@@ -66,9 +66,11 @@ class Reader(SelectionQueries, VectorQueries, RankingQueries):
         return [_run(row) for row in self._all(f"SELECT {_RUN_FIELDS} FROM runs ORDER BY number")]
 
     def run(self, name: str | None = None) -> RunRow:
-        """The run with this number, name, id or beginning of an id; the newest when None. NotFound otherwise."""
+        """The run with this number, name, id or beginning of an id; the newest when None, without those that
+        only answer one row again. NotFound otherwise."""
         if name is None:
-            found = self._all(f"SELECT {_RUN_FIELDS} FROM runs ORDER BY number DESC LIMIT 1")
+            rows = "coalesce(json_extract(plan, '$.again'), 0) = 0"
+            found = self._all(f"SELECT {_RUN_FIELDS} FROM runs WHERE {rows} ORDER BY number DESC LIMIT 1")
         else:
             found = self._all(f"SELECT {_RUN_FIELDS} FROM runs WHERE name = ? ORDER BY number DESC LIMIT 1", (name,))
             if not found and name.isdecimal() and len(name) < 10:

@@ -63,7 +63,8 @@ class ScoreList(OptionList):
         before = self.highlighted_option
         self.clear_options()
         self.add_options([Option(line, id=name) for name, line in zip(names, lines, strict=True)])
-        self.highlighted = list(names).index(before.id) if before and before.id in names else 0 if names else None
+        at = list(names).index(before.id) if before is not None and before.id is not None and before.id in names else 0
+        self.highlighted = at if names else None
 
 
 class ExampleList(OptionList):
