@@ -122,8 +122,8 @@ class Plan:
     `instructions` is a file to answer instead of asking; its hash must still hold when the run is resumed. `force` goes
     on with a model that is unfit for Magpie. `system_in_answer` shows the steering system prompt to the answering model
     too, and keeps it in the data. `again` is a sample that this run answers once more: what it writes stands beside
-    that row and is no row of the data. `thresholds` go by the name of the score. `date` (ISO 8601) is what templates that
-    write a date are given: set when the run is created, so that a resumed or replayed row has the same prompt.
+    that row and is no row of the data. `thresholds` go by the name of the score. `date` (ISO 8601) is what templates
+    that write a date are given: set when the run is created, so that a resumed or replayed row has the same prompt.
     """
 
     target: int = 20
