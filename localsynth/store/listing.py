@@ -47,7 +47,7 @@ _REVIEWED = (
     "coalesce((SELECT r.verdict FROM reviews r WHERE r.sample = s.id ORDER BY r.id DESC LIMIT 1), 'undecided') "
     "<> 'undecided'"
 )
-_ANSWERED = "(SELECT t.role FROM turns t WHERE t.sample = s.id ORDER BY t.position DESC LIMIT 1) IS 'assistant'"
+ANSWERED = "(SELECT t.role FROM turns t WHERE t.sample = s.id ORDER BY t.position DESC LIMIT 1) IS 'assistant'"
 _BATCH = 500  # rows per statement when ids are looked up; well under SQLite's limit on parameters
 
 
@@ -136,7 +136,7 @@ class SampleQueries:
         if reviewed is not None:
             where.append(_REVIEWED if reviewed else f"NOT {_REVIEWED} AND s.state = 'done'")
         if answered is not None:
-            where.append(_ANSWERED if answered else f"NOT {_ANSWERED}")
+            where.append(ANSWERED if answered else f"NOT {ANSWERED}")
         if search is not None:
             clause, values = self._search(search)
             where.append(clause)
@@ -150,36 +150,6 @@ class SampleQueries:
             f"ORDER BY s.id {'DESC' if order == 'newest' else ''} LIMIT ?"
         )
         return [row[0] for row in self._all(sql, (*parameters, limit))]
-
-    def sample_count(
-        self,
-        run: str | None = None,
-        *,
-        kept: bool | None = None,
-        answered: bool | None = None,
-        search: str | None = None,
-    ) -> int:
-        """How many finished samples with a text match, in one run or in all. A pass over them, unless kept or all
-        of them are asked for."""
-        runs = [run] if run is not None else [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
-        if answered is None and search is None:
-            found = [self.counts(each) for each in runs]
-            return sum((each.kept if kept is not False else 0) + (0 if kept else each.rejected) for each in found)
-        total = 0
-        for each in runs:
-            where = ["s.id BETWEEN ? AND ?", "+s.run = ?", "s.state = 'done'"]
-            parameters: list[object] = [*sample_range(each), each]
-            if kept is not None:
-                where.append("(SELECT v.kept FROM verdicts v WHERE v.sample = s.id) = ?")
-                parameters.append(int(kept))
-            if answered is not None:
-                where.append(_ANSWERED if answered else f"NOT {_ANSWERED}")
-            if search is not None:
-                clause, values = self._search(search)
-                where.append(clause)
-                parameters += values
-            total += int(self._all(f"SELECT count(*) FROM samples s WHERE {' AND '.join(where)}", parameters)[0][0])
-        return total
 
     def _search(self, search: str) -> tuple[str, list[object]]:
         fts.catch_up(self.path, self._connection)

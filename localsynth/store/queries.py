@@ -13,6 +13,7 @@ from localsynth.records import SampleState
 from localsynth.store.abandoning import watch
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.encode import unsigned
+from localsynth.store.listing import ANSWERED, sample_range
 from localsynth.store.ranking import RankingQueries
 from localsynth.store.rows import (
     Control,
@@ -166,6 +167,36 @@ class Reader(SelectionQueries, VectorQueries, RankingQueries):
         """Everything the run was told, taken or not, oldest first."""
         sql = "SELECT id, run, verb, argument, created, done FROM control WHERE run = ? ORDER BY id"
         return [Control(*row) for row in self._all(sql, (run,))]
+
+    def sample_count(
+        self,
+        run: str | None = None,
+        *,
+        kept: bool | None = None,
+        answered: bool | None = None,
+        search: str | None = None,
+    ) -> int:
+        """How many finished samples with a text match, in one run or in all. A pass over them, unless kept or all
+        of them are asked for."""
+        runs = [run] if run is not None else [row[0] for row in self._all("SELECT id FROM runs ORDER BY number")]
+        if answered is None and search is None:
+            found = [self.counts(each) for each in runs]
+            return sum((each.kept if kept is not False else 0) + (0 if kept else each.rejected) for each in found)
+        total = 0
+        for each in runs:
+            where = ["s.id BETWEEN ? AND ?", "+s.run = ?", "s.state = 'done'"]
+            parameters: list[object] = [*sample_range(each), each]
+            if kept is not None:
+                where.append("(SELECT v.kept FROM verdicts v WHERE v.sample = s.id) = ?")
+                parameters.append(int(kept))
+            if answered is not None:
+                where.append(ANSWERED if answered else f"NOT {ANSWERED}")
+            if search is not None:
+                clause, values = self._search(search)
+                where.append(clause)
+                parameters += values
+            total += int(self._all(f"SELECT count(*) FROM samples s WHERE {' AND '.join(where)}", parameters)[0][0])
+        return total
 
     def exports(self) -> list[ExportRow]:
         """Every noted export, oldest first."""

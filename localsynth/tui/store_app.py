@@ -19,10 +19,10 @@ from localsynth.tui.writes import Writes
 class StoreApp(App[None]):
     """`run_id` is the run in hand, which all screens share. `farewell`: what to tell when the screen is gone.
 
-    `writes`: what is being written. `jobs`: the children that fetch and
-    check models. `wish`: the model of the run that `new_run` is to make, None when that is made. `plan`:
-    the text of New run's plan, "" before there is one. `sample`, `chosen`:
-    the row that `review` is to show, or the rows that it is to show alone; None when they are shown.
+    `writes`: what is being written. `jobs`: the children that fetch and check models, export and hand over. `wish`: the
+    model of the run that `new_run` is to make, None when that is made. `plan`: the text of New run's plan, "" before
+    there is one. `sample`, `chosen`: the row that `review` is to show, or the rows that it is to show alone; None when
+    they are shown.
     """
 
     def __init__(self, store: Path, launcher: Launcher | None = None) -> None:

@@ -108,6 +108,8 @@ async def test_a_job_is_packed_made_elsewhere_and_merged(
     async with app.run_test(size=(80, 24)) as pilot:
         app.plan = PLAN
         await press(pilot, "8", "right_square_bracket")
+        assert "[ Export" in shown(app)
+        assert "] Hand-off" not in shown(app)
         await choose(pilot, "shards", "2", "enter")
         await choose(pilot, "submit")
         assert "Name the host first" in notices(app)

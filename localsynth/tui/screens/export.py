@@ -31,12 +31,13 @@ class ExportScreen(ChildScreen):
     CSS_PATH = "export.tcss"
     TITLE = "Export and hand-off"
     HELP = (
-        "enter changes a value or does what the line says; bold values are not the usual ones. An export goes to its "
-        "place only when it is whole, and its card beside it. Exports, packing, copying and merging go on when the UI "
-        "is left; the estimate ends with it."
+        "enter changes a value or does what the line says; bold values are not the usual ones. y copies the command "
+        "that does the same, or the row or the card that has the focus. An export goes to its place only when it is "
+        "whole, its card beside it. Exports, packing, copying and merging go on when the UI is left; the estimate ends "
+        "with it."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "part('export')", "Export", show=False, key_display="[", id="parts.export",
+        Binding("left_square_bracket", "part('export')", "Export", key_display="[", id="parts.export",
                 tooltip="Rows for a trainer"),
         Binding("right_square_bracket", "part('handoff')", "Hand-off", key_display="]", id="parts.handoff",
                 tooltip="A job for other machines: estimate, pack, send, merge"),
@@ -101,9 +102,14 @@ class ExportScreen(ChildScreen):
         if group in {"past", "row"}:
             self.query_one(ExportPart).refused(error)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        # The footer names the part that is not on the screen.
+        return action != "part" or parameters != (self._part,)
+
     def action_part(self, part: str) -> None:
         """Show one part."""
         self._part = part
+        self.refresh_bindings()
         for each in _PARTS:
             self.query_one(f"#{each}-part").display = each == part
         self.query_one(f"#{part}-form", FormList).focus()

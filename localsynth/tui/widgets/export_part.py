@@ -3,27 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from functools import partial
-from typing import Any, ClassVar, cast
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import OptionList, Static
+from textual.widgets import Static
 
 from localsynth.errors import LocalsynthError
-from localsynth.export import formats, splits
-from localsynth.printable import one_line, printable
+from localsynth.printable import printable
 from localsynth.tui import export_view, export_words
-from localsynth.tui.child_screen import ChildScreen
-from localsynth.tui.export_choices import ANSWERS, Choices
+from localsynth.tui.export_choices import Choices
 from localsynth.tui.export_view import Past, Preview
 from localsynth.tui.jobs import JobView
-from localsynth.tui.screens.choose import Choose
 from localsynth.tui.screens.confirm import Confirm
-from localsynth.tui.screens.field import AskValue
+from localsynth.tui.widgets.export_choosing import ChoosingPart
 from localsynth.tui.widgets.form_list import FormList
 from localsynth.tui.widgets.reading import Reading
 
@@ -32,7 +28,7 @@ _AGAIN = 5.0  # seconds after which rows that a run has written meanwhile are co
 _SHOWN = 20_000  # characters of one row
 
 
-class ExportPart(Vertical):
+class ExportPart(ChoosingPart):
     """Counts and previews what is chosen; writes it by a child process. `begun_with`: the rows that it is to write."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -42,22 +38,15 @@ class ExportPart(Vertical):
     ]
 
     def __init__(self) -> None:
-        super().__init__(id="export-part", classes="part")
-        self.choices = Choices()
+        super().__init__()
         self.begun_with: int | None = None
         self._count: int | None = None
         self._begun = self.choices
         self._written = ""
         self._preview = Preview()
         self._card = ""
-        self._past: Past | None = None
         self._afters: list[int | None] = [None]
         self._counted = self._cost = 0.0
-
-    @property
-    def host(self) -> ChildScreen:
-        """The screen around it."""
-        return cast("ChildScreen", self.screen)
 
     def compose(self) -> ComposeResult:
         with Horizontal(id="export-top"):
@@ -85,14 +74,14 @@ class ExportPart(Vertical):
 
     def look(self) -> None:
         """Count again when it is time to: a run may be writing."""
-        if self._past is not None and time.monotonic() - self._counted > max(_AGAIN, 20 * self._cost):
+        if self.past is not None and time.monotonic() - self._counted > max(_AGAIN, 20 * self._cost):
             self._ask_count(patient=True)
             if self._preview.sample is None:
                 self._ask_row()
 
     def show_past(self, past: Past) -> None:
         """Show what there was, and ask for the rest again."""
-        self._past = past
+        self.past = past
         self.query_one("#export-list", Static).update(export_words.exports(past.exports))
         self._ask_all()
 
@@ -108,36 +97,6 @@ class ExportPart(Vertical):
         """The store could not be read."""
         self._preview = Preview(0, "", "", error.message, error.hint)
         self.query_one("#export-line", Static).update(export_words.row(self._preview, _SHOWN))
-
-    def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
-        event.stop()
-        match event.option_id or "":
-            case "export":
-                self.action_write()
-            case "format":
-                self._choose(
-                    "Format",
-                    "What your trainer reads.",
-                    [(name, f"{name}: {text}") for name, text in formats().items()],
-                )
-            case "run":
-                runs = [(row.id, export_words.run_name(row)) for row in (self._past or Past()).runs]
-                self._choose("Runs", "Whose rows?", [("", "all runs"), *runs])
-            case "answered":
-                answers = [("any", "with or without"), ("yes", "with an answer"), ("no", "instructions alone")]
-                self._choose("Answers", "Some formats need one in every row.", answers)
-            case "split" if not splits(self.choices.format):
-                self.host.ui.say(
-                    "mlx-lora always has its parts." if self.choices.format == "mlx-lora" else "Only JSONL."
-                )
-            case "split":
-                self._change(replace(self.choices, split=not self.choices.split))
-            case "thinking":
-                self._change(replace(self.choices, thinking=not self.choices.thinking))
-            case "kept":
-                self._select(everything=not self.choices.selection.everything)
-            case setting:
-                self._type(setting)
 
     def action_next(self) -> None:
         last = self._preview.sample
@@ -172,52 +131,7 @@ class ExportPart(Vertical):
         self.host.start_job(EXPORT, f"Exporting to {self.choices.target.name}", arguments, outlives=True)
         self.host.ui.say("It goes on when you leave the UI; X cancels it.")
 
-    def _choose(self, title: str, about: str, choices: list[tuple[str, str]]) -> None:
-        chosen = self.choices.selection
-        answered = next(name for name, value in ANSWERS.items() if value is chosen.answered)
-        now = {"Format": self.choices.format, "Runs": chosen.run or "", "Answers": answered}[title]
-        self.app.push_screen(Choose(title, about, choices, now), partial(self._chosen, title, dict(choices)))
-
-    def _chosen(self, title: str, names: dict[str, str], value: str | None) -> None:
-        if value is None:
-            return
-        if title == "Format":
-            self._change(replace(self.choices, format=value))
-        elif title == "Answers":
-            self._select(answered=ANSWERS[value])
-        else:
-            self.choices = replace(self.choices, run=names[value] if value else "")
-            self._select(run=value or None)
-
-    def _type(self, setting: str) -> None:
-        chosen = self.choices.selection
-        title, about, now = {
-            "path": ("Path", "The card goes beside a file, into a folder.", str(self.choices.target)),
-            "search": ("Search", "Rows in which each of these words is in one turn.", chosen.search or ""),
-            "limit": ("At most", "So many rows, the oldest first.", str(chosen.limit or "")),
-        }[setting]
-        check = {"path": self._wrong_path, "limit": _wrong_limit}.get(setting, lambda _: "")
-        self.app.push_screen(AskValue(title, about, now, check), partial(self._typed, setting))
-
-    def _wrong_path(self, text: str) -> str:
-        return replace(self.choices, path=text.strip()).fault
-
-    def _typed(self, setting: str, text: str | None) -> None:
-        if text is None:
-            return
-        value = text.strip()
-        if setting == "path":
-            usual = str(replace(self.choices, path="").target)
-            self._change(replace(self.choices, path="" if value == usual else value))
-        elif setting == "limit":
-            self._select(limit=int(value) if value else None)
-        else:
-            self._select(search=value or None)
-
-    def _select(self, **changes: Any) -> None:
-        self._change(replace(self.choices, selection=replace(self.choices.selection, **changes)))
-
-    def _change(self, choices: Choices) -> None:
+    def change(self, choices: Choices) -> None:
         same = choices.selection == self.choices.selection and self._count is not None
         self.choices = choices
         self._count = self._count if same else None
@@ -270,8 +184,3 @@ class ExportPart(Vertical):
 
     def _draw(self) -> None:
         self.query_one("#export-form", FormList).show(self.choices.lines(self._count))
-
-
-def _wrong_limit(text: str) -> str:
-    value = one_line(text, 20).strip()
-    return "" if not value or (value.isdecimal() and int(value)) else "type a whole number from 1, or nothing for all"

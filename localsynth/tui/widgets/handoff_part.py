@@ -10,6 +10,7 @@ from typing import Any, ClassVar, cast
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import Resize
 from textual.widgets import OptionList, Static
 
 from localsynth.config import plan_from
@@ -64,6 +65,10 @@ class HandoffPart(Vertical):
 
     def on_mount(self) -> None:
         self.query_one("#handoff-result").display = False
+
+    def on_resize(self, event: Resize) -> None:
+        del event
+        self.show_step()
 
     def copy_text(self) -> str:
         """The result where the focus is on it, else the command of the step."""
@@ -124,7 +129,7 @@ class HandoffPart(Vertical):
         result.display = job is not None
         if job is not None:
             result.border_title = job.title
-            width = max(40, self.size.width - 4)
+            width = max(40, self.screen.size.width - 4)
             text = handoff_words.outcome(step, job, self.host.ui.store.name, width)
             self.query_one("#handoff-outcome", Static).update(text)
 
