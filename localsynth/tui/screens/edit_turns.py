@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Footer, Static, TextArea
+from textual.widgets import Static, TextArea
 
 from localsynth.store import SampleRow
 from localsynth.tui import turns_file
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.spelling import spelled, unspelled
+from localsynth.tui.widgets.key_line import KeyLine
 
 LONGEST = 50_000  # characters of one row; a field with more of them lags behind the keys
 _NAMES = {"system": "System", "user": "User", "assistant": "Assistant"}
@@ -46,7 +47,7 @@ leaves no edit."
                 for turn, message in zip(self._row.turns, self._row.messages, strict=True):
                     yield Static(_NAMES.get(turn.role, turn.role), classes="role", markup=False)
                     yield TextArea(spelled(message.content), id=f"turn-{turn.position}", tab_behavior="indent")
-            yield Footer(compact=True)
+            yield KeyLine()
 
     def on_mount(self) -> None:
         self.query(TextArea).last().focus()

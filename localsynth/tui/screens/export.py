@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from localsynth.errors import LocalsynthError
 from localsynth.tui import export_view, export_words
@@ -19,6 +19,7 @@ from localsynth.tui.jobs import JobView
 from localsynth.tui.widgets.export_part import EXPORT, ExportPart
 from localsynth.tui.widgets.form_list import FormList
 from localsynth.tui.widgets.handoff_part import HandoffPart
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.title import TitleBar
 
 _PARTS = ("export", "handoff")
@@ -59,7 +60,7 @@ class ExportScreen(ChildScreen):
         yield ExportPart()
         yield HandoffPart()
         yield Static("", id="jobs", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#jobs").display = False

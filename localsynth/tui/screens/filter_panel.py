@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.content import Content
 from textual.screen import ModalScreen
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
 from localsynth.printable import one_line
@@ -23,6 +23,7 @@ from localsynth.tui.list_words import range_text
 from localsynth.tui.pages import SHOWS
 from localsynth.tui.screens.choose import ChoiceList, Choose
 from localsynth.tui.screens.field import AskValue
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.wording import number
 
 _VERDICTS = {"": "any", "accept": "accepted", "reject": "rejected"}
@@ -53,7 +54,7 @@ class FilterPanel(ModalScreen[Query]):
             yield Static("Which rows", classes="heading", markup=False)
             yield ChoiceList(id="conditions", compact=True)
             yield Static("", id="left", markup=False)
-            yield Footer(compact=True)
+            yield KeyLine()
 
     def on_mount(self) -> None:
         self._changed(self._query)

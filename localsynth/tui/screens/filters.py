@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.widgets import Footer, OptionList, Static
+from textual.widgets import OptionList, Static
 
 from localsynth.config.thresholds import Threshold
 from localsynth.errors import LocalsynthError
@@ -17,6 +17,7 @@ from localsynth.tui.threshold_dialogs import DialogScreen
 from localsynth.tui.widgets import filter_lines
 from localsynth.tui.widgets.drawn import Drawn
 from localsynth.tui.widgets.histogram import Histogram, bars, histogram
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.score_list import ExampleList, ScoreList
 from localsynth.tui.widgets.title import TitleBar
 
@@ -62,7 +63,7 @@ class FiltersScreen(DialogScreen):
                 yield Drawn(histogram, id="histogram")
                 yield Drawn(bars, id="bars")
                 yield ExampleList(id="examples", compact=True)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#scores-box").display = False

@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from localsynth.printable import one_line
 from localsynth.tui import surveying
@@ -16,6 +16,7 @@ from localsynth.tui.colouring import KINDS, scores_of
 from localsynth.tui.comparing import ComparingScreen
 from localsynth.tui.gridding import at_cell
 from localsynth.tui.screens.choose import Choose
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.scatter import Look, ScatterPlot
 from localsynth.tui.widgets.title import TitleBar
 
@@ -54,7 +55,7 @@ class MapScreen(ComparingScreen):
         yield Static("", id="legend", markup=False)
         yield Static("", id="coverage", markup=False)
         yield Static("", id="here", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         for name in ("#work", "#welcome", "#legend", "#coverage"):

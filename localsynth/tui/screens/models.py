@@ -8,7 +8,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from localsynth import paths
 from localsynth.errors import LocalsynthError
@@ -16,6 +16,7 @@ from localsynth.printable import one_line
 from localsynth.tui.job_screen import JobScreen
 from localsynth.tui.model_words import card_words
 from localsynth.tui.stock import SHOWS, Line, Show
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.model_table import ModelTable
 from localsynth.tui.widgets.title import TitleBar
 
@@ -66,7 +67,7 @@ class ModelsScreen(JobScreen):
         yield Static("", id="jobs", markup=False)
         with VerticalScroll(id="model-box"):
             yield Static("", id="model-about", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#jobs").display = False

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
 from textual.content import Content
 from textual.events import Resize
-from textual.widgets import Footer, Static
+from textual.widgets import Static
 
 from localsynth.errors import LocalsynthError
 from localsynth.printable import printable
@@ -20,6 +20,7 @@ from localsynth.tui.controls import ControlScreen
 from localsynth.tui.watching import RunView, Watched, Watcher
 from localsynth.tui.widgets import charts, figures
 from localsynth.tui.widgets.drawn import Drawn
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.reading import Reading
 from localsynth.tui.widgets.title import TitleBar
 
@@ -72,7 +73,7 @@ class MonitorScreen(ControlScreen):
                 yield Static("", id="pairs", markup=False)
             with Reading("What happened", id="events-box"):
                 yield Static("", id="events", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self._watcher = Watcher(self.ui.store)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.widgets import Footer, Input, OptionList, Static
+from textual.widgets import Input, OptionList, Static
 
 from localsynth.config import SERVED
 from localsynth.engine.fitness import refuse_unfit
@@ -24,6 +24,7 @@ from localsynth.tui.plan_facts import Facts, find_facts
 from localsynth.tui.plan_fields import SETTINGS
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.screens.field import AskValue
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.settings_list import SettingsList
 from localsynth.tui.widgets.title import TitleBar
 
@@ -86,7 +87,7 @@ class NewRunScreen(EditingScreen):
                 with VerticalScroll(id="toml-box"):
                     yield Static("", id="toml", markup=False)
         yield Static("", id="jobs", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#jobs").display = False

@@ -11,7 +11,7 @@ from typing import ClassVar, Literal
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal
-from textual.widgets import Footer, Input, Static
+from textual.widgets import Input, Static
 
 from localsynth.store import Facets, Query, Reader
 from localsynth.store.ranking import ORDER
@@ -20,6 +20,7 @@ from localsynth.tui.list_words import order_name
 from localsynth.tui.reviewing import facets
 from localsynth.tui.screens.choose import Choose
 from localsynth.tui.screens.filter_panel import FilterPanel
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.widgets.title import TitleBar
@@ -69,7 +70,7 @@ class ReviewScreen(AnsweringScreen):
         with Horizontal():
             yield SampleList(id="list")
             yield ConversationPane(id="pane")
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one("#search").display = False

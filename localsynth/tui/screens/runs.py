@@ -8,7 +8,7 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
-from textual.widgets import DataTable, Footer, Input, Static
+from textual.widgets import DataTable, Input, Static
 
 from localsynth.errors import LocalsynthError
 from localsynth.printable import one_line, printable
@@ -17,6 +17,7 @@ from localsynth.tui.controls import ControlScreen
 from localsynth.tui.first_steps import FirstSteps, find_first_steps, first_steps
 from localsynth.tui.screens.field import AskValue
 from localsynth.tui.watching import RunView, Watcher
+from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.run_table import RunTable
 from localsynth.tui.widgets.title import TitleBar
 from localsynth.tui.wording import duration, moment, number, percent, span
@@ -66,7 +67,7 @@ class RunsScreen(ControlScreen):
         yield RunTable(id="runs")
         yield Static("", id="about", markup=False)
         yield Static("", id="welcome", classes="welcome", markup=False)
-        yield Footer(compact=True)
+        yield KeyLine()
 
     def on_mount(self) -> None:
         self.query_one(RunTable).display = False
