@@ -9,6 +9,7 @@ from pathlib import Path
 from localsynth.engine.exporting import Selection, command_line
 from localsynth.errors import DataError
 from localsynth.export import check_target, find, formats, splits
+from localsynth.tui import plan_files
 from localsynth.tui.widgets.form_list import Line
 from localsynth.tui.wording import number
 
@@ -36,7 +37,7 @@ class Choices:
     def target(self) -> Path:
         """Where it goes."""
         suffix = find(self.format, split=self.parts).suffix
-        return Path(self.path).expanduser() if self.path else Path(f"localsynth-{self.format}{suffix}")
+        return plan_files.named(self.path) if self.path else Path(f"localsynth-{self.format}{suffix}")
 
     @property
     def fault(self) -> str:
@@ -45,13 +46,18 @@ class Choices:
             check_target(self.target, self.format, force=True, split=self.parts)
         except DataError as error:
             return f"{error.message}: {error.hint}"
+        except OSError as error:
+            return f"{self.target} cannot be looked at: {error.strerror}"
         return ""
 
     @property
     def overwrites(self) -> bool:
-        """Whether something is there already."""
-        target = self.target
-        return target.exists() and not (target.is_dir() and not any(target.iterdir()))
+        """Whether something is there already; only to be asked where there is no `fault`."""
+        try:
+            check_target(self.target, self.format, split=self.parts)
+        except DataError:
+            return True
+        return False
 
     def arguments(self, store: Path, *, force: bool = False) -> list[str]:
         """Behind `localsynth`."""

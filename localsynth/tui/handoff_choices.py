@@ -11,6 +11,7 @@ from typing import Literal
 
 from localsynth.errors import DataError
 from localsynth.handoff.job import JOB, SHARDS
+from localsynth.tui import plan_files
 from localsynth.tui.widgets.form_list import Line
 
 Step = Literal["estimate", "pack", "submit", "fetch", "merge"]
@@ -48,7 +49,7 @@ class Handoff:
     @property
     def target(self) -> Path:
         """The packed folder; absolute, as the job may outlive this process's folder."""
-        return Path(self.folder).expanduser().absolute()
+        return plan_files.named(self.folder).absolute()
 
     def arguments(self, step: Step, store: Path, shards: Sequence[Path] = ()) -> list[str]:
         """Behind `localsynth`. `shards`: the stores to merge."""
@@ -88,9 +89,8 @@ class Handoff:
             if not self.host:
                 return "name the host first"
         if step in {"submit", "fetch"} or (step == "merge" and self.follow):
-            return (
-                "" if (self.target / JOB).is_file() else f"{self.target} is no packed job: pack one, or name its folder"
-            )
+            lacks = f"{self.target} is no packed job: pack one, or name its folder"
+            return "" if plan_files.is_file(self.target / JOB) else lacks
         return ""
 
     def lines(self, store: str) -> Sequence[Line]:
@@ -135,9 +135,9 @@ def shard_files(handoff: Handoff) -> list[Path]:
     except ValueError as error:
         raise DataError(f"the shards cannot be read: {error}", "quote names with blanks, as in a shell") from None
     for name in named:
-        path = Path(name).expanduser()
-        if path.is_dir():
-            inside = path / SHARDS if (path / JOB).is_file() else path
+        path = plan_files.named(name)
+        if plan_files.is_folder(path):
+            inside = path / SHARDS if plan_files.is_file(path / JOB) else path
             found += sorted(inside.glob("*.db"))
         elif any(sign in path.name for sign in "*?["):
             found += sorted(path.parent.glob(path.name))

@@ -31,13 +31,31 @@ def write(path: Path, text: str) -> None:
 
 def wrong_source(text: str) -> str:
     """What is wrong with a path to read from, "" for nothing."""
-    path = Path(text.strip()).expanduser()
-    return "" if text.strip() and path.is_file() else "there is no such file"
+    return "" if text.strip() and is_file(named(text)) else "there is no such file"
 
 
 def wrong_target(text: str) -> str:
     """What is wrong with a path to write to, "" for nothing."""
-    path = Path(text.strip()).expanduser()
-    if not text.strip() or path.is_dir():
+    path = named(text)
+    if not text.strip() or is_folder(path):
         return "type the name of a file"
-    return "" if path.absolute().parent.is_dir() else "that folder is not there"
+    return "" if is_folder(path.absolute().parent) else "that folder is not there"
+
+
+# pathlib raises for names that are too long, folders that may not be read, and ~NAME of nobody: all of these are met
+# while a name is being typed.
+
+
+def named(text: str) -> Path:
+    """The path that was typed; ~ is the home folder."""
+    return Path(os.path.expanduser(text.strip()))  # noqa: PTH111
+
+
+def is_file(path: Path) -> bool:
+    """Whether a file can be seen there."""
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a folder can be seen there."""
+    return os.path.isdir(path)  # noqa: PTH112

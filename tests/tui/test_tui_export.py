@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Static
+from textual.widgets import Input, Static
 from tui_stage import fill, notices, press, settle, shown
 
 from localsynth.cli.main import main as command
@@ -23,6 +23,7 @@ from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.export_choices import Choices
 from localsynth.tui.jobs import JobView
 from localsynth.tui.screens.export import ExportScreen
+from localsynth.tui.screens.field import AskValue
 from localsynth.tui.widgets.export_part import ExportPart
 from localsynth.tui.widgets.form_list import FormList
 
@@ -234,3 +235,16 @@ def test_choices_are_what_the_command_takes(fmt: str, path: Path, run: str, caps
     assert choices.target.is_dir() == (fmt not in {"xtuner", "parquet"})
     card = next(Path().rglob("*README.md")).read_text()
     assert choices.command(Path(path.name)) in card
+
+
+@pytest.mark.parametrize("typed", ["~nobody-of-this-name/a.jsonl", "x" * 5000, "a\x00b", "~"])
+async def test_odd_paths_are_no_crash(path: Path, run: str, here: Path, typed: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "8")
+        await choose(pilot, "path")
+        app.screen.query_one("#value", Input).value = typed
+        await press(pilot, "enter")
+        assert isinstance(app.screen, AskValue) == bool(replace(Choices(), path=typed).fault)
+        await press(pilot, "escape")
+        assert app.current_mode == ("export" if isinstance(app.screen, ExportScreen) else "runs")

@@ -21,6 +21,7 @@ from localsynth.errors import DataError
 from localsynth.handoff.job import Job, read_job
 from localsynth.handoff.merge_words import report_lines
 from localsynth.store import Reader
+from localsynth.tui import plan_files
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.handoff_choices import STEPS, Handoff, shard_files
 from localsynth.tui.jobs import JobView
@@ -213,3 +214,11 @@ def test_without_ssh_the_sending_steps_say_so(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setenv("PATH", str(tmp_path))
     assert Handoff(host="gpu").missing("submit").startswith("ssh is not on this machine")
     assert any(line.fault for line in Handoff().lines("a.db") if line.id == "host")
+
+
+def test_odd_names_are_no_crash() -> None:
+    for name in ("~nobody-of-this-name/x", "x" * 5000, "a\x00b"):
+        assert plan_files.wrong_source(name)
+        assert Handoff(folder=name, host="gpu", follow=True).missing("merge")
+        assert Handoff(folder=name).lines("a.db")
+    assert plan_files.wrong_target("~nobody-of-this-name/x")

@@ -15,6 +15,7 @@ from textual.widgets import OptionList, Static
 
 from localsynth.config import plan_from
 from localsynth.engine.plan_toml import plan_toml
+from localsynth.errors import PlanError
 from localsynth.store import RunRow
 from localsynth.tui import export_words, handoff_words, plan_files
 from localsynth.tui.child_screen import ChildScreen
@@ -151,10 +152,13 @@ class HandoffPart(Vertical):
         """The plan of a run, or New run's."""
         row = next((row for row in self._runs if row.id == run), None)
         self._run = row.id if row is not None else None
+        text, name = self.host.ui.plan or Draft().text, "as on New run (2)"
         if row is not None:
-            text, name = plan_toml(plan_from(row.plan)), f"as run {row.number}"
-        else:
-            text, name = self.host.ui.plan or Draft().text, "as on New run (2)"
+            try:
+                text, name = plan_toml(plan_from(row.plan)), f"as run {row.number}"
+            except PlanError as error:
+                self._run = None
+                self.host.ui.complain(error)
         self._change(plan=name, plan_text=text, plan_file="")
 
     def _plan_chosen(self, value: str | None) -> None:
@@ -166,7 +170,7 @@ class HandoffPart(Vertical):
 
     def _file_chosen(self, typed: str | None) -> None:
         if typed is not None:
-            path = str(Path(typed.strip()).expanduser().absolute())
+            path = str(plan_files.named(typed).absolute())
             self._change(plan=path, plan_file=path, plan_text="")
 
     def _type(self, setting: str) -> None:
