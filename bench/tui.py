@@ -128,11 +128,11 @@ def measure(terminal: Terminal, keys: int, page: int) -> dict[str, list[float]]:
     for _ in range(keys // 4):
         at += page
         press("ctrl+d: half a screen", "\x04", row(at))
-    for name in SCREENS:  # made when it is first shown
-        press("1-8: first time", name, f"‹{name} {SCREENS[name]}›")
+    for key, label in SCREENS.items():  # made when it is first shown
+        press("1-8: first time", key, f"‹{key} {label}›")
         time.sleep(1.0)
-    for name in "12345678" * (keys // 10):
-        press("1-8: another screen", name, f"‹{name} {SCREENS[name]}›")
+    for key, label in list(SCREENS.items()) * (keys // 10):
+        press("1-8: another screen", key, f"‹{key} {label}›")
     return found
 
 
