@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,6 +20,7 @@ from localsynth.printable import printable
 from localsynth.tui import settings
 from localsynth.tui.asking import AskingScreen
 from localsynth.tui.focused import focused_text
+from localsynth.tui.hangup import end_with_terminal
 from localsynth.tui.palette import ActionProvider
 from localsynth.tui.places import PLACES
 from localsynth.tui.screens.help import Help
@@ -185,6 +187,8 @@ class LocalsynthApp(StoreApp):
 def run_app(store: Path) -> tuple[int, list[str]]:
     """Show the UI until it is left; its exit code and what is to be said on the terminal afterwards."""
     app = LocalsynthApp(store)
+    if sys.stdin.isatty():
+        end_with_terminal(sys.stdin.fileno())
     app.run()
     return app.return_code or 0, [*app.farewell, *app.writes.lost]
 
