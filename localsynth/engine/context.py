@@ -78,7 +78,7 @@ class SampleContext:
         return self._services.roles.format(role, system)
 
     def opening(self, system: str | None) -> str:
-        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        """What all prompts of a conversation begin with; "" where two models write, or only one sees the steering."""
         return self._services.roles.opening(system)
 
     async def generate(self, role: ModelRole, request: Request) -> Completion:

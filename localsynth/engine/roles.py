@@ -39,6 +39,7 @@ class Roles:
             if key not in built:
                 built[key] = _load(role, plan)
             self._roles[name] = built[key]
+        self._steers_answers = plan.system_in_answer
         self._backends = [loaded.backend for loaded in built.values()]
 
     async def open(self) -> None:
@@ -62,9 +63,10 @@ class Roles:
         return self._roles[role].format(system)
 
     def opening(self, system: str | None) -> str:
-        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        """What all prompts of a conversation begin with; "" where two models write, or only one sees the steering."""
         ask, answer = self._roles.get("ask"), self._roles.get("answer")
-        return ask.format(system).ask_prompt() if ask is not None and ask is answer else ""
+        together = ask is answer and (self._steers_answers or not system)
+        return ask.format(system).ask_prompt() if ask is not None and together else ""
 
     def model(self, role: ModelRole) -> str:
         """The model's name."""

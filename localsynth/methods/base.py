@@ -82,7 +82,7 @@ class Context(Protocol):
         ...
 
     def opening(self, system: str | None) -> str:
-        """The prompt that a conversation begins with where one model plays both roles, "" where two do."""
+        """What all prompts of a conversation begin with; "" where two models write, or only one sees the steering."""
         ...
 
     async def generate(self, role: ModelRole, request: Request) -> Completion:

@@ -26,7 +26,7 @@ class Magpie:
             "ask",
             sampling=sampling,
             seed=ctx.seed("user/0"),
-            opening=_opening(ctx, choice.text or None),
+            opening=ctx.opening(choice.text or None),
             continued=not ctx.plan.instructions_only,
         )
         written = await write(ctx, "ask", fmt, request)
@@ -46,7 +46,7 @@ class Magpie:
             "ask",
             sampling=sampling,
             seed=ctx.seed(f"user/{step}"),
-            opening=_opening(ctx, draft.system),
+            opening=ctx.opening(draft.system),
             continued=True,
         )
         return await write(ctx, "ask", fmt, request)
@@ -55,8 +55,3 @@ class Magpie:
         """The number of this sample's system prompt in the plan."""
         weights = [system.weight for system in ctx.plan.systems]
         return ctx.rng("system").choices(range(len(weights)), weights)[0] if weights else None
-
-
-def _opening(ctx: Context, system: str | None) -> str:
-    """What question and answer both begin with, "" where only the question sees the steering."""
-    return ctx.opening(system) if ctx.plan.system_in_answer or not system else ""

@@ -16,6 +16,7 @@ from contract import Absent, Contract, Installed, Prompts, opened, same
 
 from localsynth.backends.gguf import read_facts, read_tensors
 from localsynth.backends.llamacpp import LlamaCppBackend, LlamaCppSettings, decoder, library
+from localsynth.backends.llamacpp.cells import Cells
 from localsynth.backends.llamacpp.saved import Saved, SavedRows
 from localsynth.backends.llamacpp.settings import physical_cores, replays_exactly, resolve
 from localsynth.chat import derive
@@ -376,3 +377,23 @@ def test_a_copy_that_cannot_be_written_leaves_nothing(starter: Path, tmp_path: P
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(ModelError, match="cannot be written"):
         module.optimize(starter, write(tmp_path / "file", b"") / "out")
+
+
+def test_a_state_that_cannot_be_cut_is_read_anew(monkeypatch: pytest.MonkeyPatch):
+    """Recurrent models: what another slot has gone on from is no state of the prompt."""
+    calls: list[str] = []
+
+    class Library:
+        def __getattr__(self, name: str):
+            return lambda *_: calls.append(name)
+
+    monkeypatch.setattr("localsynth.backends.llamacpp.cells.library", Library)
+    monkeypatch.setattr("localsynth.backends.llamacpp.saved.library", Library)
+    for partial in (True, False):
+        cells = Cells(0, 2, 64, exact=False, partial=partial, spare=0)
+        prompt = list(range(8))
+        first, second = cells.take(prompt, 8), cells.take(prompt, 8)
+        first.tokens, first.pieces = [*prompt, 99], 8
+        calls.clear()
+        assert cells.fill(second, prompt) == partial
+        assert (second.tokens, bool(calls)) == ((prompt, True) if partial else ([], False))

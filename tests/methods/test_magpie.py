@@ -40,7 +40,7 @@ class Fake:
         return derive(TEMPLATE, TOKENS, system=DEFAULT if system is None else system)
 
     def opening(self, system: str | None) -> str:
-        return self.format("ask", system).ask_prompt()
+        return self.format("ask", system).ask_prompt() if self.plan.system_in_answer or not system else ""
 
     async def generate(self, role: str, request: Request) -> Completion:
         self.requests.append((role, request))

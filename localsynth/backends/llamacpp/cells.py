@@ -80,7 +80,7 @@ class Cells:
         if len(slot.tokens) == whole:
             return True
         donor = max(self.slots, key=lambda each: self._shared(each, prompt, whole))
-        if self._shared(donor, prompt, whole) < whole:
+        if self._shared(donor, prompt, whole) < whole or (len(donor.tokens) > whole and not self._partial):
             return False
         self._copy(donor, slot)
         self._cut(slot, whole)
