@@ -11,7 +11,7 @@ from localsynth.errors import DataError, LocalsynthError
 from localsynth.records import Review
 from localsynth.store import Facets, Reader, SampleRow
 from localsynth.tui import turns_file
-from localsynth.tui.editor import edit_text
+from localsynth.tui.editor import EmptyText, edit_text
 from localsynth.tui.messages import VerdictSaved
 from localsynth.tui.ranking_screen import RankingScreen
 from localsynth.tui.screens.edit_turns import LONGEST, EditTurns
@@ -103,6 +103,9 @@ class ReviewingScreen(RankingScreen):
             text = edit_text(self.app, self._left.get(row.id) or turns_file.write(row), ".md")
             self.edit_row(row, turns_file.read(row, text))
             self._left.pop(row.id, None)
+        except EmptyText as error:
+            self._left.pop(row.id, None)
+            self.ui.complain(error)
         except DataError as error:
             self._left[row.id] = text
             self.ui.complain(error)

@@ -99,7 +99,14 @@ async def test_an_editor_that_fails_or_spoils_the_file_changes_nothing_and_loses
             await press(pilot, "E")
             assert any(said in notice for notice in notices(app)), line
         assert stored(run, 0).reviews == ()
-        # What the last one left is opened again: it was not lost with its file.
+        # What the last one left is opened again: it was not lost with its file. An empty file gives it up.
+        editor('grep -q "A new answer." "$1" && : > "$1"')
+        await press(pilot, "E")
+        editor("true")
+        await press(pilot, "E")
+        assert notices(app)[-1] == "Nothing was changed."
+        editor('echo "A new answer." > "$1"')
+        await press(pilot, "E")
         editor('grep -q "A new answer." "$1" && printf "%s\\n" "%%% turn 0: user %%%" "Why?" "%%% turn 1: assistant %%%" '
                '"So." > "$1"')  # fmt: skip
         await press(pilot, "E")
