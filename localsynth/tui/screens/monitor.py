@@ -80,6 +80,8 @@ class MonitorScreen(ControlScreen):
         self.query_one("#body").display = False
         self.query_one("#advice").display = False
         self.query_one("#live").border_title = "Being written"
+        # At its end, whatever grows around it, until a person scrolls up; at the end again it is held there again.
+        self.query_one("#events-box").anchor()
 
     @property
     def run_in_hand(self) -> RunView | None:
@@ -151,9 +153,5 @@ class MonitorScreen(ControlScreen):
 
     def _show_events(self, events: Sequence[EventRow]) -> None:
         if events != self._events:
-            box = self.query_one("#events-box", Reading)
-            at_end = not self._events or box.is_vertical_scroll_end
             self._events = events
             self.query_one("#events", Static).update(Content("\n".join(figures.event(event) for event in events)))
-            if at_end:
-                box.scroll_end(animate=False)
