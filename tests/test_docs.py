@@ -21,6 +21,9 @@ from localsynth.cli.exits import Exit
 from localsynth.cli.main import cli
 from localsynth.export.registry import formats
 from localsynth.records import Sampling
+from localsynth.tui import keymap
+from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.places import PLACES
 
 ROOT = Path(__file__).resolve().parents[1]
 ENGLISH, CHINESE = "README.md", "README.zh-CN.md"
@@ -71,8 +74,8 @@ def headings(text: str) -> list[str]:
 def parse(line: str) -> click.Context:
     """Parse a command line as strictly as click does, and run nothing."""
     words = shlex.split(line.partition(" > ")[0])
-    if words == ["localsynth"]:
-        return cli.make_context("localsynth", [])
+    if words[0] == "localsynth" and all(word.startswith("--") for word in words[1:]):
+        return cli.make_context("localsynth", words[1:])
     for path, command in VERBS.items():
         if words[: len(path.split())] == path.split():
             return command.make_context(path, words[len(path.split()) :])
@@ -128,7 +131,12 @@ def test_command_lines_parse(line: str) -> None:
 
 
 def test_a_wrong_command_line_does_not_parse() -> None:
-    for line in ("localsynth generate --no-such-option", "localsynth exprot x", "localsynth export x --format csv"):
+    for line in (
+        "localsynth --no-such-option",
+        "localsynth generate --no-such-option",
+        "localsynth exprot x",
+        "localsynth export x --format csv",
+    ):
         with pytest.raises(click.UsageError):
             parse(line)
 
@@ -142,7 +150,7 @@ def test_options_and_commands_in_the_text_exist(name: str) -> None:
         for word in words:
             if word.startswith("--") and words[0] in {"localsynth", word}:
                 assert word in known | {"--help"}, span
-        if words[0] == "localsynth" and words[1:] and words[1] != "COMMAND":
+        if words[0] == "localsynth" and words[1:] and words[1] != "COMMAND" and words[1][:2] != "--":
             assert any(span == path or span.startswith((path + " ", path + "|")) for path in (*VERBS, *_groups())), span
 
 
@@ -223,3 +231,15 @@ def test_python_version_is_the_one_that_is_asked_for() -> None:
     wanted = tomllib.loads(read("pyproject.toml"))["project"]["requires-python"].removeprefix(">=")
     for name in (ENGLISH, CHINESE):
         assert f"Python {wanted}" in read(name)
+
+
+@pytest.mark.parametrize("name", [ENGLISH, CHINESE])
+def test_screens_and_settings_are_those_of_the_ui(name: str) -> None:
+    text = read(name)
+    rows = re.findall(r"^\| `(\d)` \| (\S[^|]*) \|", text, re.MULTILINE)
+    assert [key for key, _ in rows] == [place.key for place in PLACES]
+    if name == ENGLISH:
+        assert [label for _, label in rows] == [place.label for place in PLACES]
+    (settings,) = (tomllib.loads(body) for language, body in FENCE.findall(text) if language == "toml")
+    assert keymap.usable(settings["keys"]) == (settings["keys"], [])
+    assert settings["ui"]["theme"] in LocalsynthApp(ROOT / "rows.db").available_themes

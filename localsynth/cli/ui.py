@@ -19,7 +19,7 @@ from localsynth.cli.options import json_option, store_option
 @click.option("--keys", is_flag=True, help="List every key with the id that config.toml calls it by, and leave.")
 @json_option
 def ui(store: Path | None, *, demo: bool = False, keys: bool = False, as_json: bool = False) -> int:
-    """Open the terminal UI: runs, monitor, review. `localsynth` alone on a terminal does the same."""
+    """Open the terminal UI: make, watch, review, filter, export. `localsynth` alone on a terminal does the same."""
     if keys:
         return _keys(as_json=as_json)
     if as_json:
