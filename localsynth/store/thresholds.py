@@ -20,7 +20,7 @@ from localsynth.store.encode import now, text
 from localsynth.store.listing import sample_range
 from localsynth.store.rows import ThresholdRow
 
-_PIECE = 10_000  # indices in one transaction: some 100 ms, between which a run gets its turn
+_PIECE = 2_000  # indices in one transaction: some 20 ms, between which a run gets its turn
 _COLUMNS = ", ".join(ThresholdRow.__slots__)
 _INFINITE = float("inf")
 # Bound values: first, last, name, chars, low, high, off (nothing is in force: every ruling comes back).
@@ -100,18 +100,22 @@ class Thresholds:
         """Judge what waits to be judged; False when it was told to stop.
 
         `told` gets the pieces done and all of them after each, and says whether to stop; the next call goes on there.
+        Another process may put thresholds and apply meanwhile: whatever waits at the end is judged as well.
         """
-        with faults(self.path):
-            pieces = list(self._pieces())
-            start = self._connection.execute("SELECT min(after) FROM thresholds_waiting").fetchone()[0]
-        if start is None:
-            return True
-        for number, (run, first, last) in enumerate(pieces):
-            if last > start:
-                self._judge(run, first, last)
-                if told is not None and told(number + 1, len(pieces)):
-                    return number + 1 == len(pieces) and self._end()
-        return self._end()
+        while True:
+            with faults(self.path):
+                pieces = list(self._pieces())
+                start = self._connection.execute("SELECT min(after) FROM thresholds_waiting").fetchone()[0]
+            if start is None:
+                return True
+            before = -1
+            for number, (run, first, last) in enumerate(pieces):
+                if last > start:
+                    self._judge(run, first, last, before)
+                    if told is not None and told(number + 1, len(pieces)):
+                        return number + 1 == len(pieces) and self._end(last)
+                before = last
+            self._end(before)
 
     def history(self) -> list[ThresholdRow]:
         """Everything that was set and taken back, oldest first."""
@@ -130,17 +134,16 @@ class Thresholds:
             self._wait([row[0] for row in rows])
 
     def _wait(self, scores: Sequence[str]) -> None:
-        # What waits already begins anew as well: all of it goes on from one place.
         self._connection.executemany(
-            "INSERT INTO thresholds_waiting (score, after) VALUES (?, -1) ON CONFLICT (score) DO NOTHING",
+            "INSERT INTO thresholds_waiting (score, after) VALUES (?, -1) ON CONFLICT (score) DO UPDATE SET after = -1",
             [(text(score),) for score in scores],
         )
-        self._connection.execute("UPDATE thresholds_waiting SET after = -1")
 
-    def _end(self) -> bool:
+    def _end(self, last: int) -> bool:
+        """Forget what is judged up to the last piece; whether nothing waits any more."""
         with self._transaction():
-            self._connection.execute("DELETE FROM thresholds_waiting")
-        return True
+            self._connection.execute("DELETE FROM thresholds_waiting WHERE after >= ?", (last,))
+            return self._connection.execute("SELECT 1 FROM thresholds_waiting").fetchone() is None
 
     def _pieces(self) -> Iterator[tuple[str, int, int]]:
         """(run, first id, last id) of each piece, in the order of the ids."""
@@ -151,14 +154,17 @@ class Thresholds:
             for index in range(0, -1 if top is None else top + 1, _PIECE):
                 yield run, first + index * width, first + (index + _PIECE) * width - 1
 
-    def _judge(self, run: str, first: int, last: int) -> None:
+    def _judge(self, run: str, first: int, last: int, before: int) -> None:
+        """Judge a piece. `before`: the last id of the piece before it; a score that is not so far yet stays there."""
         with self._transaction():
             row = self._connection.execute("SELECT plan, created FROM runs WHERE id = ?", (run,)).fetchone()
             force = in_force(history(self._connection), planned(row[0]), row[1])
-            waiting = [name for (name,) in self._connection.execute("SELECT score FROM thresholds_waiting")]
-            for score in waiting:
+            waiting = self._connection.execute("SELECT score FROM thresholds_waiting WHERE after < ?", (last,))
+            for (score,) in waiting.fetchall():
                 self._judge_score(measure(score), force.get(score, Threshold()), first, last)
-            self._connection.execute("UPDATE thresholds_waiting SET after = ?", (last,))
+            self._connection.execute(
+                "UPDATE thresholds_waiting SET after = ? WHERE after BETWEEN ? AND ?", (last, before, last - 1)
+            )
 
     def _judge_score(self, what: Measure, bounds: Threshold, first: int, last: int) -> None:
         values: dict[str, object] = {

@@ -155,6 +155,41 @@ def test_a_cut_off_apply_goes_on(filled: Path, monkeypatch: pytest.MonkeyPatch) 
     assert read_table(filled).strays == 0
 
 
+@pytest.mark.parametrize("both", [False, True])
+def test_two_that_apply_at_once_lose_no_row(filled: Path, both: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("localsynth.store.thresholds._PIECE", 4)
+    with Thresholds(filled) as one, Thresholds(filled) as other:
+
+        def told(done: int, total: int) -> bool:
+            if done == 1 and not other.history()[1:]:
+                other.put([Change(REPEATED, Threshold(high=0.05))], "other")
+                if both:
+                    assert not other.apply(lambda done, total: done == 1)
+            return False
+
+        one.put([Change(LENGTH, Threshold(8, 100))], "you")
+        assert one.apply(told)
+    with Reader.open(filled) as reader:
+        assert not reader.thresholds_waiting()
+        assert [each.index for each in reader.samples() if each.kept] == [4]
+    assert read_table(filled).strays == 0
+
+
+def test_one_that_stops_at_its_end_leaves_what_another_put(filled: Path) -> None:
+    with Thresholds(filled) as one, Thresholds(filled) as other:
+        one.put([Change(LENGTH, Threshold(8, 100))], "you")
+
+        def told(done: int, total: int) -> bool:
+            other.put([Change(REPEATED, Threshold(high=0.05))], "other")
+            return True
+
+        assert not one.apply(told)
+        with Reader.open(filled) as reader:
+            assert reader.thresholds_waiting() == [REPEATED]
+        assert other.apply()
+    assert read_table(filled).strays == 0
+
+
 def test_a_plans_threshold_counts_for_its_run_until_a_later_word(path: Path) -> None:
     with Store.open(path) as store:
         plan = plan_data(Plan(thresholds={"words": Threshold(10)}))
