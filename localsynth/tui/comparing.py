@@ -25,7 +25,7 @@ class ComparingScreen(ChartingScreen):
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "compare", "Compare", id="map.compare", tooltip="Lay another set under the map"),
-        Binding("e", "embed", "Embed", id="map.embed", tooltip="Embed the rows that lack it, or end that"),
+        Binding("e", "embed", "Embed", show=False, id="map.embed", tooltip="Embed the rows that lack it, or end that"),
     ]
 
     def __init__(self) -> None:

@@ -32,6 +32,7 @@ def test_every_key_has_an_id_and_a_help_of_its_own() -> None:
             assert isinstance(binding, Binding), kind
             assert binding.id, (kind, binding)
             assert binding.description, binding.id
+            assert binding.tooltip, binding.id
             ids.append(binding.id)
     assert len(ids) == len(set(ids))
     assert {"app.quit", "run.pause", "review.accept", "list.next", "help.close", "confirm.yes"} <= set(ids)

@@ -38,9 +38,9 @@ class FiltersScreen(DialogScreen):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("0", "clear", "None", show=False, id="filters.clear", tooltip="No threshold for this score"),
         Binding("e", "type", "Type", show=False, id="filters.type", tooltip="Type the bound as a number"),
+        Binding("z", "undo", "Undo", id="filters.undo", tooltip="Take back what was applied last"),
         Binding("p", "presets", "Presets", id="filters.presets", tooltip="Take a ready set of thresholds"),
         Binding("w", "save", "Save", id="filters.save", tooltip="Save the thresholds into a plan.toml"),
-        Binding("z", "undo", "Undo", id="filters.undo", tooltip="Take back what was applied last"),
         Binding("x", "examples", "Rows", show=False, id="filters.examples", tooltip="Go to the rows near the bound"),
         Binding("o", "log", "Log", show=False, id="filters.log", tooltip="Heights as logarithms, or as they are"),
         Binding("u", "again", "Read again", show=False, id="filters.again", tooltip="Read all scores again"),

@@ -9,10 +9,12 @@ from textual.binding import ActiveBinding
 from textual.content import Content
 from textual.screen import Screen
 from textual.style import Style
-from textual.widgets import Static
+from textual.widgets import Input, Static, TextArea
 
 _GAP = 2
 _LAST = ("app.help", "app.quit")  # never left out: whoever is lost looks for these
+_LAST_TYPING = ("app.help-anywhere", "app.quit-anywhere")  # in a field, where the others are letters
+_SIGNS = frozenset({"slash", "minus", "plus"})  # keys that a field takes and Textual takes for no characters
 
 
 class KeyLine(Static):
@@ -50,10 +52,15 @@ class KeyLine(Static):
 
     def _line(self, width: int) -> Content:
         active = self.screen.active_bindings
-        ours = {each.binding.action: each for each in reversed(active.values()) if each.binding.show}
-        found = [each for each in active.values() if ours.get(each.binding.action) is each]
-        last = [self._key(each) for each in found if each.binding.id in _LAST]
-        keys = [self._key(each) for each in found if each.binding.id not in _LAST]
+        focus = self.screen.focused
+        typing = isinstance(focus, Input) or (isinstance(focus, TextArea) and not focus.read_only)
+        shown = [each for each in active.values() if each.binding.show and not (typing and each.binding.key in _SIGNS)]
+        ours = {each.binding.action: each for each in reversed(shown)}
+        found = _in_order([each for each in shown if ours[each.binding.action] is each])
+        ids = _LAST_TYPING if typing else _LAST
+        by_id = {each.binding.id: each for each in reversed(active.values())}
+        last = [self._key(by_id[name]) for name in ids if name in by_id]
+        keys = [self._key(each) for each in found if each.binding.id not in ids]
         palette = active.get(self.app.COMMAND_PALETTE_BINDING)
         end = self._key(palette) if palette is not None else Content("")
         room = width - sum(key.cell_length + _GAP for key in last) - end.cell_length
@@ -70,3 +77,11 @@ class KeyLine(Static):
             (f" {binding.description}", f"$footer-description-foreground{dim}"),
         )
         return text.stylize(Style.from_meta({"@click": f"app.simulate_key({binding.key!r})"}))
+
+
+def _in_order(found: list[ActiveBinding]) -> list[ActiveBinding]:
+    """As the classes declare them: a key of the user's own would come last, and be left out first."""
+    nodes = dict.fromkeys(each.node for each in found)
+    declared = [binding.id for node in nodes for _, binding in node._bindings]  # noqa: SLF001 - without the user's keys
+    place = {name: at for at, name in reversed(list(enumerate(declared)))}
+    return sorted(found, key=lambda each: place.get(each.binding.id, len(place)))
