@@ -103,6 +103,7 @@ class BrowsingScreen(AskingScreen):
         if self.query_in_hand is not None and self.query_in_hand.run != query.run:
             self.list.unmark()
         self.query_in_hand = query
+        self.pane.find(query.search)
         self.show_status()
         store = self.ui.store
         job = partial(pages.last, store, query) if end else partial(pages.first, store, query, at)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from textual.widgets import Static
 from tui_stage import ESCAPES, MARKUP, PAIRS, fill, notices, pair, press, settle, shown
 
 from localsynth.engine.lock import hold
@@ -14,6 +15,7 @@ from localsynth.store import Reader, SampleRow, Store
 from localsynth.tui import pages
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.widgets.conversation import conversation
+from localsynth.tui.widgets.finds import marked
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 
@@ -117,6 +119,49 @@ async def test_typing_in_the_search_reviews_nothing(path: Path, run: str, review
         assert listed(app) == list(range(10))
 
 
+def marks(app: LocalsynthApp) -> list[str]:
+    """What is marked as found in the row on the right."""
+    text = app.screen.query_one("#text", Static).content
+    return [text.plain[span.start : span.end] for span in text.spans if span.style == "reverse bold"]
+
+
+async def test_what_a_search_finds_is_marked_in_the_row(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "slash", *"RIVERS dan*", "enter")
+        assert listed(app) == []
+        await press(pilot, "slash", *["backspace"] * 12, *"europe", "enter")
+        assert marks(app) == ["Europe"]
+        await press(pilot, "j")
+        assert marks(app) == ["Europe"]
+        await press(pilot, "escape")
+        assert marks(app) == []
+
+
+def test_marks_of_a_search() -> None:
+    def found(text: str, search: str) -> list[str]:
+        return [text[span.start : span.end] for span in marked(text, search).spans]
+
+    assert found("Sort, sorting and SORT.", "sort") == ["Sort", "SORT"]
+    assert found("Sort, sorting and SORT.", "sort*") == ["Sort", "sort", "SORT"]
+    assert found("in place, in a place", '"in place"') == ["in place"]
+    assert found("过拟合是Python吗", "拟合 python") == ["拟合", "Python"]
+    assert found("a [b] (", "( [ b") == ["b"]
+    assert found("anything", '"" * (') == []
+
+
+async def test_y_copies_the_row_under_the_cursor(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    app = LocalsynthApp(path)
+    copied: list[str] = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        monkeypatch.setattr(app, "copy_to_clipboard", copied.append)
+        await press(pilot, "4", "j", "y")
+        assert isinstance(app.focused, SampleList)
+        assert copied == [f"user:\n{PAIRS[1][0]}\n\nassistant:\n{PAIRS[1][1]}"]
+
+
 async def test_rows_that_are_wanted_while_others_are_read_come_later(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 40)) as pilot:
@@ -127,7 +172,7 @@ async def test_rows_that_are_wanted_while_others_are_read_come_later(path: Path,
         await pilot.pause()
         opened = pages.first(path, pages.Query(run), at=screen.list.row.id)
         # The reading of every second is at work when the list is there and wants the rows above.
-        screen.ask("rows", lambda: (False, None) if read.wait(10) else None, screen._take)
+        screen.ask("rows", lambda: (False, None) if read.wait(90) else None, screen._take)
         screen._opened(opened, 0)
         await pilot.pause()
         assert listed(app) == [6, 7, 8, 9]

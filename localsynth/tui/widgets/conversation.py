@@ -12,6 +12,7 @@ from localsynth.records import Candidate, Score, Turn
 from localsynth.store import SampleRow
 from localsynth.tui.spelling import spelled
 from localsynth.tui.widgets.changes import changes
+from localsynth.tui.widgets.finds import marked
 from localsynth.tui.widgets.markdown import markdown
 
 _MOST = 20_000  # characters of one turn; a megabyte in one line would hold up the screen
@@ -26,12 +27,14 @@ Part = str | Content | tuple[str, str]
 class View:
     """How a row is shown. `thinking` unfolds what a model thought; `source`: the text as it is stored, no Markdown;
     `differences`: edited turns beside what they were. `rendered`: texts that were rendered before, by themselves.
+    `search`: words that are marked where they stand.
     """
 
     thinking: bool = False
     source: bool = False
     differences: bool = False
     rendered: Mapping[str, Content] = field(default_factory=dict)
+    search: str = ""
 
 
 def conversation(row: SampleRow, view: View | None = None) -> Content:
@@ -50,7 +53,7 @@ def conversation(row: SampleRow, view: View | None = None) -> Content:
         if edited and view.differences:
             parts.append(changes(turn.content, message.content))
         else:
-            parts.append(_text(message.content, row, view))
+            parts.append(marked(_text(message.content, row, view), view.search))
         parts.append("\n")
         if view.source and turn.raw not in {turn.content, ""}:
             parts += [("as the model wrote it\n", "dim"), _verbatim(turn.raw), "\n"]

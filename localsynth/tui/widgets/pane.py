@@ -57,6 +57,13 @@ class ConversationPane(VerticalScroll):
             self._view = replace(self._view, rendered=rendered)
             self._draw()
 
+    def find(self, search: str) -> None:
+        """Mark the words of a search; "" for none."""
+        if search != self._view.search:
+            self._view = replace(self._view, search=search)
+            if self._row is not None:
+                self._draw()
+
     def page(self, direction: int) -> None:
         """Scroll most of a screen."""
         self.scroll_relative(y=direction * max(1, self.size.height - 2), animate=False)
