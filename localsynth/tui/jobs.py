@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -123,8 +122,11 @@ class Jobs:
                 said.append(f"{child.title} goes on without the UI (process {child.process.pid})")
             elif child.process.poll() is None:
                 child.process.terminate()
-                with contextlib.suppress(subprocess.TimeoutExpired):
+                try:
                     child.process.wait(2)
+                except subprocess.TimeoutExpired:
+                    child.process.kill()
+                    child.process.wait()
                 said.append(f"{child.title} was ended with the UI")
             child.out.close()
             child.err.close()

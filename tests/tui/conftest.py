@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,13 @@ from tui_stage import fill
 
 from localsynth.records import Sample
 from localsynth.store import Reader, SampleRow, Store
+from localsynth.tui import browsing
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Review counts after every verdict, however slow a busy machine counts."""
+    monkeypatch.setattr(browsing, "_QUICK", math.inf)
 
 
 @pytest.fixture

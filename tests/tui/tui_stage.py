@@ -81,7 +81,7 @@ def fill(store: Store, state: str = "finished", rows: int = len(PAIRS), **column
 async def settle(pilot: Pilot[None]) -> None:
     """Wait until nothing is being read or saved any more, and what came of it is on the screen."""
     calm = 0
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(90):
         while calm < 2:  # an answer may ask for more
             await pilot.pause()
             calm = 0 if _at_work(pilot.app) else calm + 1
