@@ -141,7 +141,7 @@ class FilterPanel(ModalScreen[Query]):
 def _option(name: str, label: str, shown: str, *, on: bool) -> Option:
     # A sign tells what is asked for where there is no colour.
     value = (one_line(shown, 38), "bold" if on else "dim")
-    text = Content.assemble("▸ " if on else "  ", f"{one_line(label, 24):24}", value)
+    text = Content.assemble("▸ " if on else "  ", f"{one_line(label, 27):27} ", value)
     return Option(text, id=name)
 
 

@@ -182,7 +182,7 @@ class ModelsScreen(JobScreen):
         count = sum(line.here for line in lines)
         status = f"{len(lines)} models, {count} here  showing {_SHOWN[self._filter]}{found}"
         self.query_one("#model-status", Static).update(
-            Content(f"{status}  this machine: {here.usable_gb:.0f} GB for a model, {here.cores} cores")
+            Content(f"{status}  {here.usable_gb:.0f} GB for a model, {here.cores} cores")
         )
         self._about()
 
