@@ -248,7 +248,8 @@ class Merging:
             return
         if elsewhere:
             self._connection.execute(
-                "UPDATE shards SET state = ?, finished = ? WHERE run = ? AND shard = ?", (run.state, run.finished, *key)
+                "UPDATE shards SET state = ?, finished = ?, merged = ? WHERE run = ? AND shard = ?",
+                (run.state, run.finished, now(), *key),
             )
             return
         self._connection.execute(

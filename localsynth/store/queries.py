@@ -96,6 +96,10 @@ class Reader(SelectionQueries, VectorQueries, RankingQueries):
             found.append(ShardRow(**named | plain))
         return found
 
+    def merged(self) -> dict[str, str]:
+        """When something was last merged into a run, for every run that shards were merged into."""
+        return dict(self._all("SELECT run, max(merged) FROM shards WHERE merged IS NOT NULL GROUP BY run"))
+
     def uncompared(self) -> int:
         """How many rows a merge that was cut off left uncompared: duplicates may be among those that are kept."""
         return int(self._all("SELECT count(*) FROM merge_waiting")[0][0])

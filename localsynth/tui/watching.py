@@ -20,6 +20,7 @@ from localsynth.tui.history import History, added
 LIVE = frozenset({"starting", "running", "paused", "draining"})
 _TAIL = 50  # events kept for the screen
 _PAIRS = 8
+_Mark = tuple[RunRow, str]  # a run's row, and when something was last merged into the run
 _SILENT = "It left no word: it was killed, the memory ran out, or the machine went off."
 
 
@@ -63,21 +64,29 @@ class Watched:
     advice: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """What a run has told of its pace: by shard, up to the event `last`."""
+
+    run: str = ""
+    last: int = 0
+    paces: Mapping[object, tuple[Pace, ...]] = field(default_factory=dict)
+    history: History = field(default_factory=History)
+
+
 @dataclass(slots=True)
 class Watcher:
-    """Reads runs again and again; one thread at a time. What cannot change any more is read only once.
+    """Reads runs again and again, for one thread and those that nobody waits for any more: what is kept between two
+    looks is only ever replaced whole. What cannot change any more is read only once.
 
     A store that was there and is gone raises StoreError; one that is not there yet has no runs.
     """
 
     store: Path
     _seen: bool = False
-    _still: dict[str, tuple[RunRow, RunView]] = field(default_factory=dict)
-    _counted: dict[tuple[str, str, str | None], Counts] = field(default_factory=dict)
-    _run: str = ""
-    _paces: dict[object, list[Pace]] = field(default_factory=dict)
-    _last_pace: int = 0
-    _history: History = field(default_factory=History)
+    _still: dict[str, tuple[_Mark, RunView]] = field(default_factory=dict)
+    _counted: dict[str, tuple[_Mark, Counts]] = field(default_factory=dict)
+    _told: _Told = field(default_factory=_Told)
     _pairs: tuple[object, tuple[SampleRow, ...]] = (None, ())
 
     def runs(self, starting: Mapping[str, str]) -> list[RunView]:
@@ -89,7 +98,10 @@ class Watcher:
             return []
         at_work = launch.at_work(self.store)
         with Reader.open(self.store) as reader:
-            return [self._known(reader, row, at_work, starting) for row in reversed(reader.runs())]
+            merged = reader.merged()
+            return [
+                self._known(reader, (row, merged.get(row.id, "")), at_work, starting) for row in reversed(reader.runs())
+            ]
 
     def run(self, name: str | None, starting: Mapping[str, str]) -> RunView | None:
         """One run, the newest without a name; None where there is none yet. NotFound for a wrong name."""
@@ -104,8 +116,9 @@ class Watcher:
         with Reader.open(self.store) as reader:
             if name is None and not reader.runs():
                 return None
-            view = self._view(reader, reader.run(name), at_work, starting)
-            run = view.row.id
+            row = reader.run(name)
+            run = row.id
+            view = self._view(reader, (row, reader.merged().get(run, "")), at_work, starting)
             history = self._read_history(reader, run).until(view.progress.pace)
             events = tuple(reader.last_events(run, _TAIL, but="Pace"))
             return Watched(view, history, events, self._read_pairs(reader, view), _advice(view))
@@ -120,52 +133,57 @@ class Watcher:
             )
         return self._seen
 
-    def _known(self, reader: Reader, row: RunRow, at_work: str, starting: Mapping[str, str]) -> RunView:
-        """The view of a run that is over stays as it is for as long as its row does."""
+    def _known(self, reader: Reader, mark: _Mark, at_work: str, starting: Mapping[str, str]) -> RunView:
+        """The view of a run that is over stays as it is for as long as its row does and nothing is merged into it."""
+        row = mark[0]
         known = self._still.get(row.id)
-        if known is not None and known[0] == row and row.id not in starting:
+        if known is not None and known[0] == mark and row.id not in starting:
             return known[1]
-        view = self._view(reader, row, at_work, starting)
+        view = self._view(reader, mark, at_work, starting)
         if row.state in {"finished", "stopped", "failed"} and row.id not in starting:
-            self._still[row.id] = row, view
+            self._still[row.id] = mark, view
         return view
 
     def _read_history(self, reader: Reader, run: str) -> History:
         """All paces once, then those that were added; each shard of a merged run counts for itself."""
-        if run != self._run:
-            self._run, self._paces, self._last_pace, self._history = run, {}, 0, History()
-        fresh = False
-        while found := reader.events(run, after=self._last_pace, kind="Pace"):
-            fresh, self._last_pace = True, found[-1].id
+        told = self._told if self._told.run == run else _Told(run)
+        last, fresh = told.last, dict[object, list[Pace]]()
+        while found := reader.events(run, after=last, kind="Pace"):
+            last = found[-1].id
             for event in found:
-                self._paces.setdefault(event.data.get("shard"), []).append(pace_from(event.data))
+                fresh.setdefault(event.data.get("shard"), []).append(pace_from(event.data))
         if fresh:
-            self._history = added([History(tuple(paces)) for paces in self._paces.values()])
-        return self._history
+            paces = {**told.paces, **{shard: (*told.paces.get(shard, ()), *new) for shard, new in fresh.items()}}
+            told = _Told(run, last, paces, added([History(each) for each in paces.values()]))
+        self._told = told
+        return told.history
 
     def _read_pairs(self, reader: Reader, view: RunView) -> tuple[SampleRow, ...]:
         latest, kept = view.progress.latest, view.progress.kept
         key = (view.row.id, latest or kept)
-        if key != self._pairs[0]:
+        known, rows = self._pairs
+        if key != known:
             if latest:
                 rows = tuple(reader.rows(latest[::-1]))
             else:
                 rows = tuple(reader.samples(view.row.id, kept=True, order="newest", limit=_PAIRS)) if kept else ()
             self._pairs = key, rows
-        return self._pairs[1]
+        return rows
 
-    def _view(self, reader: Reader, row: RunRow, at_work: str, starting: Mapping[str, str]) -> RunView:
+    def _view(self, reader: Reader, mark: _Mark, at_work: str, starting: Mapping[str, str]) -> RunView:
+        row = mark[0]
         stored = reader.progress(row.id)
-        progress = _progress(row, stored.data) if stored else self._counts(reader, row)
+        progress = _progress(row, stored.data) if stored else self._counts(reader, mark)
         state = _state(row, progress, at_work, starting)
         return RunView(row, state, progress, _trouble(self.store, row, state))
 
-    def _counts(self, reader: Reader, row: RunRow) -> Progress:
-        """The same figures for a run that left no progress, such as an import."""
-        key = (row.id, row.state, row.heartbeat)
-        if key not in self._counted:
-            self._counted[key] = reader.counts(row.id)
-        counts = self._counted[key]
+    def _counts(self, reader: Reader, mark: _Mark) -> Progress:
+        """The same figures for a run that left no progress, such as an import or one that shards were merged into."""
+        row = mark[0]
+        known = self._counted.get(row.id)
+        if known is None or known[0] != mark:
+            known = self._counted[row.id] = mark, reader.counts(row.id)
+        counts = known[1]
         asked = counts.kept + counts.rejected + counts.asked + counts.ready + counts.failed
         return Progress(row.state, counts.kept, row.target, asked, counts.by_rule, counts.failed)
 

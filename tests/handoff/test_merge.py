@@ -23,6 +23,7 @@ from localsynth.cli.main import main as command
 from localsynth.engine.lock import hold
 from localsynth.handoff.merge import MergeReport, merge, read_shards
 from localsynth.store import Reader, Store
+from localsynth.tui.watching import Watcher
 
 DRIVER = Path(__file__).with_name("merge_driver.py")
 
@@ -110,6 +111,15 @@ def test_growing_shards_are_merged_as_they_grow(tmp_path: Path) -> None:
     assert reasons(main) == {2: "the same text as 1:1"}
     with Reader.open(main) as reader:
         assert [event.data["index"] for event in reader.events(RUN) if event.data["shard"] == 1] == [0, 2, 2]
+
+
+def test_the_list_of_runs_sees_what_is_merged_later(tmp_path: Path) -> None:
+    main, watcher = tmp_path / "main.db", Watcher(tmp_path / "main.db")
+    for shard, question in ((1, "First?"), (2, "Second?")):
+        merged(main, shard_store(tmp_path / f"{shard}.db", shard, 3, [Made(shard - 1, question)]))
+        (view,) = watcher.runs({})
+        assert (view.state, view.progress.kept) == ("stopped", shard)
+        assert watcher.run(RUN, {}).progress.kept == shard
 
 
 def test_an_earlier_row_that_comes_late_takes_its_place_back(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import threading
 from pathlib import Path
 
 import pytest
@@ -237,3 +239,60 @@ async def test_the_monitor_takes_the_newest_run(path: Path, run: str, monkeypatc
         assert "Press s to try again. llama.cpp gave [b]up[/b]" in words(app)
         await press(pilot, "escape")
         assert app.current_mode == "runs"
+
+
+async def test_a_run_that_is_slow_to_read_comes_however_often_is_looked(
+    path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Store.open(path) as store:
+        newest = fill(store)
+    asked, begun, ready, rightly = list[str](), threading.Event(), threading.Event(), Watcher.watch
+
+    def slowly(watcher: Watcher, name: str, starting: dict[str, str]) -> object:
+        asked.append(name)
+        begun.set()
+        assert ready.wait(60)
+        return rightly(watcher, name, starting)
+
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        app.switch_mode("monitor")
+        await settle(pilot)
+        assert app.run_id == newest
+        monkeypatch.setattr(Watcher, "watch", slowly)
+        app.run_id = run
+        for _ in range(4):
+            app.screen.look()
+            await pilot.pause()
+        assert await asyncio.to_thread(begun.wait, 60)
+        looks = list(asked)
+        ready.set()
+        await settle(pilot)
+        assert looks == [run]
+        assert "Run 1 finished" in words(app)
+
+
+def test_a_look_that_nobody_waits_for_leaves_the_next_one_alone(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Store.open(path) as store:
+        left, wanted = fill(store), fill(store)
+        store.save([told(left, second, kept=1000 * second) for second in range(1, 11)])
+        store.save([told(wanted, second, kept=second) for second in range(1, 11)])
+    read, go_on, rightly = threading.Event(), threading.Event(), Reader.events
+
+    def slowly(reader: Reader, run: str, **named: object) -> object:
+        found = rightly(reader, run, **named)
+        if run == left:
+            read.set()
+            assert go_on.wait(60)
+        return found
+
+    monkeypatch.setattr(Reader, "events", slowly)
+    watcher = Watcher(path)
+    late = threading.Thread(target=watcher.watch, args=(left, {}))
+    late.start()
+    assert read.wait(60)
+    assert watcher.watch(wanted, {}).history.last.kept == 10
+    go_on.set()
+    late.join()
+    history = watcher.watch(wanted, {}).history
+    assert (history.last.kept, len(history.paces)) == (10, 10)

@@ -56,6 +56,7 @@ class MonitorScreen(ControlScreen):
         self._pairs: Sequence[SampleRow] = ()
         self._events: Sequence[EventRow] = ()
         self._watcher: Watcher | None = None
+        self._wanted: str | None = None
 
     def compose(self) -> ComposeResult:
         yield TitleBar("monitor", self.ui.store.name)
@@ -90,8 +91,9 @@ class MonitorScreen(ControlScreen):
     def look(self) -> None:
         if self._watcher is not None and not self.ui.launcher.making:
             # Another run than the one being read: that answer would be about the wrong one.
-            patient = self._watched is None or self._watched.view.row.id == self.ui.run_id
-            job = partial(self._watcher.watch, self.ui.run_id, self.ui.launcher.starting())
+            patient = self._wanted == self.ui.run_id
+            self._wanted = self.ui.run_id
+            job = partial(self._watcher.watch, self._wanted, self.ui.launcher.starting())
             self.ask_often("progress", job, self._show, patient=patient)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
@@ -118,7 +120,7 @@ class MonitorScreen(ControlScreen):
             self._welcome("There is no run to watch yet.\n\nPress n to make one.")
             return
         view = watched.view
-        self.ui.run_id = view.row.id
+        self.ui.run_id = self._wanted = view.row.id
         body = self.query_one("#body")
         if not body.display:
             body.display = True
