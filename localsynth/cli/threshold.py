@@ -106,11 +106,12 @@ def clear_command(*, store: Path, scores: tuple[str, ...], dry_run: bool, as_jso
 def undo_command(*, store: Path, as_json: bool) -> int:
     """Take back what was set last, and judge its rows as before; again and again, back to the beginning."""
     from localsynth.cli.narration import say
+    from localsynth.engine.judging import judge
     from localsynth.store.thresholds import Thresholds
 
     with Thresholds(store) as thresholds:
         say(f"taken back: {', '.join(thresholds.undo())}")
-        thresholds.apply(_pace())
+        judge(thresholds, _pace())
     return _tell(store, as_json=as_json)
 
 
@@ -119,13 +120,14 @@ def undo_command(*, store: Path, as_json: bool) -> int:
 @json_option
 def apply_command(*, store: Path, as_json: bool) -> int:
     """Judge rows by the bounds in force: those that a merge brought, or where judging was cut off."""
+    from localsynth.engine.judging import judge
     from localsynth.engine.tally import read_table
     from localsynth.store.thresholds import Thresholds
 
     table = read_table(store, only=())
     with Thresholds(store) as thresholds:
         thresholds.again(sorted({*table.waiting, *(name for run in table.runs for name in run.standing.force)}))
-        thresholds.apply(_pace())
+        judge(thresholds, _pace())
     return _tell(store, as_json=as_json)
 
 
@@ -152,6 +154,7 @@ def _change(
 ) -> int:
     """Put thresholds in force and judge the rows, or only count."""
     from localsynth.cli.narration import say
+    from localsynth.engine.judging import judge
     from localsynth.engine.tally import read_table
     from localsynth.store.queries import Reader
     from localsynth.store.thresholds import Change, Thresholds
@@ -170,7 +173,7 @@ def _change(
     changes: Sequence[Change] = [Change(name, bounds) for name, bounds in wanted.items()]
     with Thresholds(store) as thresholds:
         thresholds.put(changes, source)
-        thresholds.apply(_pace())
+        judge(thresholds, _pace())
     _print(now.done, then.kept, now.kept, wanted, as_json=as_json)
     return 0
 

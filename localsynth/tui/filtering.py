@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localsynth.config.thresholds import Threshold
+from localsynth.engine.judging import judge
 from localsynth.engine.tally import Example, Table, Tally, read_table
 from localsynth.store import Reader, SampleRow
 from localsynth.store.scored import ScoreReader
@@ -87,11 +88,11 @@ def apply(
             thresholds.put(changes, source)
         if again:
             thresholds.again(again)
-        return thresholds.apply(told)
+        return judge(thresholds, told)
 
 
 def undo(store: Path, told: Callable[[int, int], bool]) -> tuple[list[str], bool]:
     """Take back what was put in force last; its scores, and whether all rows are judged anew."""
     with Thresholds(store) as thresholds:
         scores = thresholds.undo()
-        return scores, thresholds.apply(told)
+        return scores, judge(thresholds, told)
