@@ -19,11 +19,15 @@ _REASONS = 40
 
 @dataclass(frozen=True, slots=True)
 class Foretold:
-    """What moved thresholds would do. `now`: as it is stored; `unanswered`: rows that would be kept without answer."""
+    """What moved thresholds would do. `now`: as it is stored; `unanswered`: rows that would be kept without answer.
+
+    `strays`: rows that are not judged by the thresholds in force.
+    """
 
     now: Tally
     then: Tally
     unanswered: int
+    strays: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,9 @@ def foretell(store: Path, table: Table, drafts: Mapping[str, Threshold]) -> Fore
     now = table.now
     then = table.tally(drafts) if drafts else now
     if not len(then.fresh):
-        return Foretold(now, then, 0)
+        return Foretold(now, then, 0, table.strays)
     with Reader.open(store) as reader:
-        return Foretold(now, then, reader.unanswered(then.fresh.tolist()))
+        return Foretold(now, then, reader.unanswered(then.fresh.tolist()), table.strays)
 
 
 def near(store: Path, table: Table, name: str, bounds: Threshold, *, low: bool) -> list[Shown]:

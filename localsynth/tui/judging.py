@@ -155,7 +155,7 @@ class JudgingScreen(AskingScreen):
             self._asked_to_apply = True  # the question tells the counts of what was moved last
             return
         told = self.foretold
-        if told is None or not (self.drafts or self.table.waiting or self.table.strays):
+        if told is None or not (self.drafts or self.table.waiting or told.strays):
             self.ui.say("No threshold was moved: h and l move one.")
             return
         if self.drafts:
@@ -172,11 +172,11 @@ class JudgingScreen(AskingScreen):
         self.app.push_screen(Confirm(f"{question} z takes it back.", "Apply"), self._apply)
 
     def _apply(self, sure: bool | None) -> None:
-        if not sure:
+        if not sure or self.foretold is None:
             return
         changes = [Change(name, bounds) for name, bounds in self.drafts.items()]
         forced = {name for run in self.table.runs for name in run.standing.force}
-        again = sorted({*self.table.waiting, *(forced if self.table.strays else ())})
+        again = sorted({*self.table.waiting, *(forced if self.foretold.strays else ())})
         job = partial(filtering.apply, self.ui.store, changes, self._source, again, self._begin_judging())
         self.drafts = {}
         self.ask("judge", job, self._applied, writes="thresholds")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from tui_stage import notices, press, settle, shown
 
 from localsynth.config import plan_from, read_plan
 from localsynth.config.thresholds import Threshold
+from localsynth.engine.run_scores import RunScores
 from localsynth.records import Sample, Score, Turn
 from localsynth.store import Reader, Store
 from localsynth.store.thresholds import Change, Thresholds
@@ -189,6 +192,36 @@ async def test_applying_that_was_cut_off_goes_on_by_enter(
         await press(pilot, "enter", "y")
         assert kept(path) == by_rule(30, 40)
         assert "not all rows" not in shown(app)
+
+
+async def test_rows_that_are_not_judged_are_counted_off_the_screens_thread(
+    path: Path, scored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Thresholds(path) as thresholds:
+        thresholds.put([Change(LENGTH, Threshold(30))], "you")
+        thresholds.apply()
+    with Store.open(path) as store:
+        sample = Sample(scored, 41, state="done")
+        store.save([sample, Score(sample.id, LENGTH, 1, 20.0, True)])
+    counted: list[bool] = []
+    strays = RunScores.strays.func
+
+    def count(run: RunScores) -> int:
+        counted.append(threading.current_thread() is threading.main_thread())
+        return strays(run)
+
+    noted = cached_property(count)
+    noted.__set_name__(RunScores, "strays")
+    monkeypatch.setattr(RunScores, "strays", noted)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5")
+        assert "not all rows are judged: enter does it" in shown(app)
+        await press(pilot, "enter", "y")
+        assert kept(path) == by_rule(30, 40)
+        assert "not all rows" not in shown(app)
+    assert counted
+    assert not any(counted)
 
 
 async def test_rows_that_come_in_are_counted_and_the_draft_stays(path: Path, scored: str) -> None:

@@ -37,7 +37,7 @@ def status(screen: JudgingScreen) -> Content:
         parts.append((f"  applying {100 * done // total} %{eta}", "$text-warning"))
     elif all_:
         parts.append(f"  reading {100 * read // all_} %")
-    elif screen.table.waiting or screen.table.strays:
+    elif screen.table.waiting or (told is not None and told.strays):
         parts.append(("  not all rows are judged: enter does it", "$text-warning"))
     return Content.assemble(*parts)
 
