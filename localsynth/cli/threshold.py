@@ -95,8 +95,7 @@ def clear_command(*, store: Path, scores: tuple[str, ...], dry_run: bool, as_jso
     from localsynth.engine.tally import read_table
 
     table = read_table(store, only=())
-    forced = {name for run in table.runs for name in run.standing.force}
-    wanted = {name: Threshold() for name in scores or sorted(forced)}
+    wanted = {name: Threshold() for name in scores or sorted(table.governed)}
     return _change(store, wanted, "you", dry_run=dry_run, as_json=as_json)
 
 
@@ -126,7 +125,7 @@ def apply_command(*, store: Path, as_json: bool) -> int:
 
     table = read_table(store, only=())
     with Thresholds(store) as thresholds:
-        thresholds.again(sorted({*table.waiting, *(name for run in table.runs for name in run.standing.force)}))
+        thresholds.again(sorted({*table.waiting, *table.governed}))
         judge(thresholds, _pace())
     return _tell(store, as_json=as_json)
 
@@ -187,7 +186,7 @@ def _check(table: Table, wanted: Mapping[str, Threshold], *, strict: bool) -> No
     for name, bounds in wanted.items():
         if bounds.low is not None and bounds.high is not None and bounds.low > bounds.high:
             raise PlanError(f"the low bound of {name} is above its high bound", "change one of them")
-        if name in table.measures or (bounds.open and any(name in run.standing.force for run in table.runs)):
+        if name in table.measures or (bounds.open and name in table.governed):
             continue
         if not strict:
             say(f"no row here has a value of {name}")

@@ -81,10 +81,20 @@ class RunScores:
         return self.kept({})
 
     @cached_property
+    def governed(self) -> Mapping[str, Threshold]:
+        """The thresholds in force, and open ones where rows are overruled by one that is not: a merge brings such."""
+        found = {
+            name: Threshold()
+            for name, failing in self.standing.failing.items()
+            if not np.array_equal(failing.stored, failing.ruled)
+        }
+        return {**found, **self.standing.force}
+
+    @cached_property
     def strays(self) -> int:
         """Rows that are not judged by the thresholds in force."""
         odd = np.zeros(len(self.standing.ids), np.bool_)
-        for name, bounds in self.standing.force.items():
+        for name, bounds in self.governed.items():
             stored, judged = (np.concatenate([_NOTHING, *self.failing(name, each)]) for each in (None, bounds))
             odd[np.setxor1d(stored, judged)] = True
         return int(odd.sum())

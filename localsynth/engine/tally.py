@@ -120,6 +120,11 @@ class Table:
         return self.tally({})
 
     @cached_property
+    def governed(self) -> frozenset[str]:
+        """What a threshold is in force for, or was where rows were merged from."""
+        return frozenset(name for run in self.runs for name in run.governed)
+
+    @cached_property
     def strays(self) -> int:
         """Rows that are not judged by the thresholds in force: merged, or written by a run that knew less."""
         return sum(run.strays for run in self.runs)

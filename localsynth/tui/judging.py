@@ -175,8 +175,7 @@ class JudgingScreen(AskingScreen):
         if not sure or self.foretold is None:
             return
         changes = [Change(name, bounds) for name, bounds in self.drafts.items()]
-        forced = {name for run in self.table.runs for name in run.standing.force}
-        again = sorted({*self.table.waiting, *(forced if self.foretold.strays else ())})
+        again = sorted({*self.table.waiting, *(self.table.governed if self.foretold.strays else ())})
         job = partial(filtering.apply, self.ui.store, changes, self._source, again, self._begin_judging())
         self.drafts = {}
         self.ask("judge", job, self._applied, writes="thresholds")

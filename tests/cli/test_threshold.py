@@ -12,7 +12,7 @@ import pytest
 from localsynth.cli.main import main
 from localsynth.config import plan_from, read_plan
 from localsynth.config.thresholds import Threshold
-from localsynth.records import Sample, Score, Turn
+from localsynth.records import Ruling, Sample, Score, Turn
 from localsynth.store import Reader, Store
 
 LENGTH = "instruction.length"
@@ -125,6 +125,23 @@ def test_rows_that_came_in_later_are_judged_by_apply(store: Path, call: Callable
     assert "1 rows are not judged" in call("list")[2]
     assert call("apply")[1] == "16\n"
     assert "not judged" not in call("list")[2]
+
+
+@pytest.mark.parametrize("mended", [("apply",), ("clear",), ("clear", LENGTH)])
+def test_rows_that_another_store_had_overruled_come_back(
+    store: Path, call: Callable[..., Any], mended: tuple[str, ...]
+) -> None:
+    with Reader.open(store) as reader:
+        run = reader.run().id
+    with Store.open(store) as opened:  # as a merge brings them: its rulings, not its thresholds
+        for index in (30, 31):
+            sample = Sample(run, index, state="done")
+            opened.save([sample, Score(sample.id, LENGTH, 1, 4.0, False, "4 is below 5")])
+            opened.save([Ruling(sample.id, LENGTH, 1, True, "4 words")])
+    assert "2 rows are not judged" in call("list")[2]
+    assert call(*mended)[1] == "20\n"
+    assert "not judged" not in call("list")[2]
+    assert json.loads(call("list", "--json")[1])["not_judged"] == 0
 
 
 def test_presets_are_listed_with_their_sources(call: Callable[..., Any]) -> None:
