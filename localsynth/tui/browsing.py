@@ -23,7 +23,7 @@ from localsynth.tui.list_words import conditions, nothing, order_name
 from localsynth.tui.pages import Query, Window
 from localsynth.tui.verdicts import judged
 from localsynth.tui.watching import Watcher
-from localsynth.tui.widgets.conversation import rendered
+from localsynth.tui.widgets.conversation import Rendered, rendered
 from localsynth.tui.widgets.pane import ConversationPane
 from localsynth.tui.widgets.sample_list import SampleList
 from localsynth.tui.wording import number
@@ -55,6 +55,7 @@ class BrowsingScreen(AskingScreen):
         self._stale = True
         self._opening = False
         self._was_live = False
+        self.outdated = False  # the list lacks what a job over many rows wrote
 
     @property
     def list(self) -> SampleList:
@@ -152,9 +153,9 @@ class BrowsingScreen(AskingScreen):
 
     def read_detail(self, sample: int) -> None:
         """Read everything known about a sample for the right pane."""
-        self.ask("sample", partial(_sample, self.ui.store, sample), self._detailed)
+        self.ask("sample", partial(_sample, self.ui.store, sample, self.pending.get(sample)), self._detailed)
 
-    def _detailed(self, found: tuple[SampleRow, dict[str, Content]]) -> None:
+    def _detailed(self, found: tuple[SampleRow, Rendered]) -> None:
         self.pane.add_detail(*found)
 
     def _found(self, run: str | None) -> None:
@@ -166,7 +167,7 @@ class BrowsingScreen(AskingScreen):
 
     def _reread(self, window: Window, *, patient: bool) -> None:
         job: Callable[[], tuple[bool, Window | None]]
-        job = partial(_reread, self.ui.store, window, forced=self._stale or self._was_live)
+        job = partial(_reread, self.ui.store, window, forced=self._stale or self._was_live or self.outdated)
         if not patient or "rows" not in self._busy:
             self._stale = False
             self.ask("rows", job, self._take, patient=patient)
@@ -174,6 +175,7 @@ class BrowsingScreen(AskingScreen):
     def _take(self, answer: tuple[bool, Window | None]) -> None:
         self._was_live, window = answer
         if window is not None:
+            self.outdated = False
             self._follow(window)
         else:  # what was wanted while this was read was left out
             self.list.want()
@@ -189,6 +191,8 @@ class BrowsingScreen(AskingScreen):
         self._set(window, cursor)
         if self._stale:
             self._reread(window, patient=False)
+        else:
+            self.outdated = False
 
     def _set(self, window: Window, cursor: int) -> None:
         pending = self.pending
@@ -208,9 +212,10 @@ def _newest(store: Path) -> str | None:
     return view.row.id if view else None
 
 
-def _sample(store: Path, sample: int) -> tuple[SampleRow, dict[str, Content]]:
+def _sample(store: Path, sample: int, pending: Review | None) -> tuple[SampleRow, Rendered]:
     with Reader.open(store) as reader:
         row = reader.sample(sample)
+    row = row if pending is None else judged(row, pending)
     row = replace(row, candidates=(*answers(store, sample), *row.candidates))
     return row, rendered(row)
 

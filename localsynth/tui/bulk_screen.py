@@ -58,6 +58,7 @@ class BulkScreen(BrowsingScreen):
     def __init__(self) -> None:
         super().__init__()
         self._sizes: dict[str, int] = {}  # rows of the batches of this session
+        self._writing = False
 
     def selection(self) -> Sequence[int]:
         """The samples that are selected."""
@@ -67,14 +68,23 @@ class BulkScreen(BrowsingScreen):
         """Called when a batch that can be taken back is in the store."""
         raise NotImplementedError
 
+    def rows_known(self) -> bool:
+        """Whether the list shows what the store has; it is told where a job over many rows says otherwise.
+
+        A review holds all that is said of a row: one made from an old row would undo what the job wrote.
+        """
+        if self._writing or self.outdated:
+            self.ui.say("Many rows are being written: press it again when that is done.")
+        return not (self._writing or self.outdated)
+
     def action_bulk(self) -> None:
-        scope = self._scope()
+        scope = self._scope() if self.rows_known() else None
         if scope is not None:
             self.app.push_screen(BulkDialog(self, *scope), self._chosen)
 
     def action_replace(self) -> None:
         row = self.list.row
-        if row is not None:
+        if row is not None and self.rows_known():
             self.ask("bulk", partial(_edit_of, self.ui.store, row.id), self._open_replace)
 
     def undo_batch(self, batch: str) -> None:
@@ -152,6 +162,7 @@ class BulkScreen(BrowsingScreen):
     def _run(
         self, title: str, batch: str, job: Callable[[Work], Outcome], total: int, words: Callable[[Outcome], str]
     ) -> None:
+        self._writing = True
         work = Work(total=total)
         undoing = title == "Taking back"
         stopped = "z goes on with it." if undoing else "what is written stays, z takes it back."
@@ -160,6 +171,7 @@ class BulkScreen(BrowsingScreen):
             self.app.push_screen(screen)
 
         def ended(outcome: Outcome) -> None:
+            self._writing, self.outdated = False, True
             if screen is not None:
                 screen.finish()
             said = words(outcome)

@@ -46,7 +46,7 @@ class ReviewingScreen(RankingScreen):
 
     def action_judge(self, verdict: Literal["accept", "reject"]) -> None:
         row = self.list.row
-        if row is None:
+        if row is None or not self.rows_known():
             return
         if row.state != "done":
             self.ui.say("This row failed." if row.state == "failed" else "This row waits for its answer.")
@@ -56,6 +56,8 @@ class ReviewingScreen(RankingScreen):
         self.list.action_move(1)
 
     def action_undo(self) -> None:
+        if not self.rows_known():
+            return
         last = self.undoing.pop()
         if last is None:
             self.undo_earlier(lambda: self.ui.say("There is nothing to take back."))
@@ -130,7 +132,7 @@ class ReviewingScreen(RankingScreen):
 
     def row_to_change(self) -> SampleRow | None:
         """The row under the cursor, None where nothing can be said about its text; that is told."""
-        row = self.list.row
+        row = self.list.row if self.rows_known() else None
         if row is not None and (row.state != "done" or not row.turns):
             self.ui.say("This row is not finished: there is nothing to change yet.")
             return None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from localsynth.filters.agreement import Agreement
 from localsynth.records import Embedding, Review, Sample
 from localsynth.store import Reader, SampleRow, Store
 from localsynth.store.bulk import BulkReviews
-from localsynth.tui import bulk_screen
+from localsynth.tui import bulk_screen, pages
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.ranking_screen import words
 from localsynth.tui.screens.bulk import BulkDialog
@@ -261,3 +263,56 @@ def test_no_better_than_a_constant_is_said() -> None:
     good = words(Agreement(decisions=200, accepted=100, agreed=180, caught=88))
     assert "agrees with 90 % (85 to 93 %) of 200 held-out decisions, always saying accept with 50 %" in good
     assert "it finds 88 of your 100 rejections" in good
+
+
+async def test_nothing_is_said_of_rows_that_are_being_written(
+    path: Path, run: str, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    begun, gate, real = threading.Event(), threading.Event(), bulk_screen.carry_out
+
+    def held(*job: object) -> object:
+        begun.set()
+        gate.wait(60)
+        return real(*job)
+
+    monkeypatch.setattr(bulk_screen, "carry_out", held)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "x", "B", *"jjj", "enter", *"odd")
+        await pilot.press("enter")
+        await asyncio.to_thread(begun.wait, 60)
+        await pilot.press("z", "B", "R", "a", "n")
+        assert app.screen is app.screen_stack[0]
+        assert standing(path, run) == ["reject", *[""] * 9]
+        assert all("Many rows are being written" in notice for notice in notices(app))
+        gate.set()
+        await settle(pilot)
+        await press(pilot, "a")
+        assert (stored(run, 1).review.verdict, stored(run, 1).review.tags) == ("accept", ("odd",))
+
+
+async def test_nothing_is_said_of_rows_that_are_not_read_again_yet(
+    path: Path, run: str, monkeypatch: pytest.MonkeyPatch, stored: Stored
+) -> None:
+    gate, real = threading.Event(), pages.refresh
+
+    def held(*job: object) -> object:
+        gate.wait(60)
+        return real(*job)
+
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "B", *"jjj", "enter", *"odd")
+        monkeypatch.setattr(pages, "refresh", held)
+        await pilot.press("enter")
+        async with asyncio.timeout(60):
+            while not any("10 rows tagged" in notice for notice in notices(app)):
+                await pilot.pause()
+        await pilot.press("a", "z", "z")
+        gate.set()
+        await settle(pilot)
+        assert {stored(run, index).review.tags for index in range(10)} == {("odd",)}
+        await press(pilot, "a", "z", "z")
+        assert {stored(run, index).review.tags for index in range(10)} == {()}
