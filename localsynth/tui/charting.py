@@ -32,6 +32,7 @@ class ChartingScreen(AskingScreen):
 
     def __init__(self) -> None:
         super().__init__()
+        self._nearest = ""
         self.embedder = Embedder()
         self.survey: Survey | None = None
         self.run: str | None = None  # in whose scope the map is; None for all runs
@@ -246,7 +247,12 @@ class ChartingScreen(AskingScreen):
         line.update(text)
         line.display = bool(text.plain)
 
+    def copy_text(self) -> str:
+        """The row nearest to the cursor."""
+        return self._nearest
+
     def _here(self, row: str) -> None:
+        self._nearest = row
         count = self.plot.count
         rows = "no row here" if not count else "1 row here" if count == 1 else f"{count:,} rows here"
         self.query_one("#here", Static).update(Content.assemble((rows, "bold"), f"  {row}"))
@@ -256,4 +262,5 @@ class ChartingScreen(AskingScreen):
         welcome = self.query_one("#welcome", Static)
         welcome.display = True
         welcome.update(Content(text))
+        self._nearest = ""
         self.query_one("#here", Static).update("")

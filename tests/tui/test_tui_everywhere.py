@@ -8,12 +8,15 @@ import string
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from textual.widgets import Input, TextArea
 from tui_stage import notices, press, settle, shown
 
+from localsynth.records import Embedding, Sample, Turn
 from localsynth.store import Store
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.focused import focused_text
 from localsynth.tui.places import PLACES
 from localsynth.tui.screens.too_small import TooSmall
 
@@ -83,6 +86,29 @@ async def test_every_theme_can_be_read(path: Path, run: str) -> None:
             app.switch_mode(mode)
             await settle(pilot)
             assert shown(app).splitlines()[0] == plain[mode], (mode, theme)
+
+
+async def test_y_copies_what_the_cursor_is_on(path: Path, run: str, starter: Path) -> None:
+    with Store.open(path) as store:
+        name = "a name that is far too long for its column"
+        other = store.create_run(method="magpie", plan={}, seed=1, target=5, state="finished", name=name)
+        sample = Sample(other, 0, state="done")
+        vector = np.ones(4, "<f2").tobytes()
+        store.save(
+            [sample, Turn(sample.id, 0, "user", "Why?", "Why?"), Embedding(sample.id, "instruction", "one", "", vector)]
+        )
+    app = LocalsynthApp(path)
+    found = {}
+    async with app.run_test(size=(80, 24)) as pilot:
+        for place in PLACES:
+            await press(pilot, place.key)
+            found[place.mode] = focused_text(app.screen)
+    runs = found["runs"].split("\t")
+    assert (runs[0], runs[1], runs[2], runs[-2]) == ("2", "finished", "1/5", name)
+    assert found["review"] == "user:\nWhy?"
+    assert found["map"] == "nearest 2:0  Why?"
+    assert found["models"] == "smollm2-135m"
+    assert found["export"].startswith("localsynth export localsynth-openai.jsonl ")
 
 
 async def test_without_colour_nothing_is_lost(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:

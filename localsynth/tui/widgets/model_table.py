@@ -42,6 +42,10 @@ class ModelTable(DataTable[Text]):
         """The model under the cursor."""
         return list(self._lines.values())[self.cursor_row] if 0 <= self.cursor_row < len(self._lines) else None
 
+    def copy_text(self) -> str:
+        """The name of the model under the cursor."""
+        return self.line.name if self.line else ""
+
     def show(self, lines: Sequence[Line], jobs: Mapping[str, JobView], keep: str = "") -> None:
         """Show these; the cursor stays on its model, or goes to the one named `keep`."""
         before = self.line

@@ -129,6 +129,11 @@ class RunTable(DataTable[Text]):
                     if self.get_cell_at((y, x)) != cell:  # type: ignore[arg-type]
                         self.update_cell_at((y, x), cell)  # type: ignore[arg-type]
 
+    def copy_text(self) -> str:
+        """The run under the cursor, nothing cut."""
+        views = self._views[self.cursor_row : self.cursor_row + 1]
+        return "\t".join(column.text(view) for view in views for column in _SPACIOUS)
+
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         event.stop()
         if event.row_key.value is not None and self.is_mounted and event.cursor_row == self.cursor_row:
