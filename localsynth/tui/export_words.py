@@ -19,7 +19,7 @@ def row(preview: Preview, most: int) -> Content:
     if preview.sample is None:
         return Content("No row is chosen: there is no run yet, or nothing is kept, or the choice is too narrow.")
     if preview.fault:
-        return Content.assemble((f"✗ {printable(preview.fault)}\n", "$text-error"), printable(preview.hint))
+        return Content.assemble((f"✗ {printable(preview.fault, most)}\n", "$text-error"), printable(preview.hint, most))
     cut = len(preview.line) - most
     more = [(f"\n... and {number(cut)} more characters of this row", "$text-muted")] if cut > 0 else []
     return Content.assemble(printable(preview.line[:most]), *more)

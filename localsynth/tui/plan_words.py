@@ -13,8 +13,9 @@ from localsynth.tui.draft import Fault
 from localsynth.tui.jobs import JobView
 from localsynth.tui.model_words import doctor, job_words
 from localsynth.tui.plan_facts import Facts
-from localsynth.tui.wording import duration, number, span
+from localsynth.tui.wording import beginning, duration, number, span
 
+_MOST = 20_000  # characters of a plan
 _CHECK = (
     "Never checked here. d asks it for 64 questions: a minute with a small model, many with a large one on a laptop."
 )
@@ -73,7 +74,7 @@ def toml(text: str) -> Content:
     """The plan with its comments set apart."""
     lines = [
         Content.styled(line, "dim") if line.lstrip().startswith("#") else Content(line)
-        for line in printable(text).splitlines()
+        for line in beginning(text, _MOST).splitlines()
     ]
     return Content("\n").join(lines)
 

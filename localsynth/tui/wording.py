@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from localsynth.printable import printable
+
 _DAYS = 48 * 60  # minutes from which days are counted
 
 
@@ -40,6 +42,15 @@ def rule_label(rule: str) -> str:
     """The rule of a score as people read it: "near duplicate", "answer cut off"."""
     part, _, name = rule.rpartition(".")
     return f"{'' if part == 'instruction' else part} {name}".replace("_", " ").strip()
+
+
+def beginning(text: str, most: int, rest: str = "") -> str:
+    """`printable`; what is beyond `most` characters is only counted, as a megabyte would hold up the screen.
+
+    `rest`: how the others are to be seen.
+    """
+    left = len(text) - most
+    return printable(text) if left <= 0 else f"{printable(text[:most])}\n... and {number(left)} more characters{rest}"
 
 
 def span(low: float | None, high: float | None) -> str:

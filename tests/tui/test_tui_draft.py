@@ -6,6 +6,7 @@ import pytest
 
 from localsynth.config import plan_from
 from localsynth.errors import PlanError
+from localsynth.tui import plan_words
 from localsynth.tui.draft import Draft
 
 MINE = """# mine
@@ -78,3 +79,10 @@ def test_a_text_that_is_no_toml_is_kept_and_changed_by_nothing() -> None:
         draft.put("target", 4)
     draft.undo()
     assert (draft.text, draft.fault(), draft.can_undo) == (before, None, False)
+
+
+def test_a_long_plan_is_not_drawn_whole() -> None:
+    shown = plan_words.toml("# a comment\n" * 100_000).plain
+    assert len(shown) < 30_000
+    assert shown.endswith("... and 1,180,000 more characters")
+    assert plan_words.toml("a = 1\n").plain == "a = 1"

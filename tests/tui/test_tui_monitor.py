@@ -11,10 +11,11 @@ from tui_stage import MARKUP, fill, press, settle, shown
 from localsynth.engine import launch
 from localsynth.engine.lock import hold
 from localsynth.events import Pace, Progress
-from localsynth.records import Sample
+from localsynth.records import Sample, Turn
 from localsynth.store import EventRow, Reader, Store
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.watching import Watcher
+from localsynth.tui.widgets import figures
 from localsynth.tui.widgets.drawn import Drawn
 
 
@@ -296,3 +297,15 @@ def test_a_look_that_nobody_waits_for_leaves_the_next_one_alone(path: Path, monk
     late.join()
     history = watcher.watch(wanted, {}).history
     assert (history.last.kept, len(history.paces)) == (10, 10)
+
+
+def test_a_megabyte_is_not_drawn(path: Path) -> None:
+    with Store.open(path) as store:
+        run = fill(store)
+        store.save([Turn(Sample(run, 0).id, 1, "assistant", "word " * 200_000, "")])
+    with Reader.open(path) as reader:
+        shown = figures.pairs(reader.rows([Sample(run, 0).id]), 76).plain
+    assert len(shown) < 10_000
+    assert "word word" in shown
+    assert "... and 995,999 more characters: r shows them in Review" in shown
+    assert figures.live("word " * 200_000 + "end", 76, 2).plain.endswith("end")

@@ -13,7 +13,6 @@ from textual.content import Content
 from textual.widgets import Static
 
 from localsynth.errors import LocalsynthError
-from localsynth.printable import printable
 from localsynth.tui import export_view, export_words
 from localsynth.tui.export_choices import Choices
 from localsynth.tui.export_view import Past, Preview
@@ -22,10 +21,11 @@ from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.widgets.export_choosing import ChoosingPart
 from localsynth.tui.widgets.form_list import FormList
 from localsynth.tui.widgets.reading import Reading
+from localsynth.tui.wording import beginning
 
 EXPORT = "export"
 _AGAIN = 5.0  # seconds after which rows that a run has written meanwhile are counted too
-_SHOWN = 20_000  # characters of one row
+_SHOWN = 20_000  # characters of one row, and of a card
 
 
 class ExportPart(ChoosingPart):
@@ -180,7 +180,7 @@ class ExportPart(ChoosingPart):
 
     def _take_card(self, text: str) -> None:
         self._card = text
-        self.query_one("#export-text", Static).update(Content(printable(text)))
+        self.query_one("#export-text", Static).update(Content(beginning(text, _SHOWN)))
 
     def _draw(self) -> None:
         self.query_one("#export-form", FormList).show(self.choices.lines(self._count))

@@ -10,7 +10,9 @@ from textual.content import Content
 from localsynth.printable import fit, one_line, printable
 from localsynth.store import EventRow, SampleRow
 from localsynth.tui.watching import RunView, Watched
-from localsynth.tui.wording import duration, moment, number, progress_bar, rule_label, span
+from localsynth.tui.wording import beginning, duration, moment, number, progress_bar, rule_label, span
+
+_MOST = 4000  # characters of a message, and of what is being written
 
 _STYLES = {
     "running": "$text-success",
@@ -88,12 +90,12 @@ def numbers(watched: Watched, width: int, height: int) -> Content:  # noqa: ARG0
 
 def live(text: str, width: int, height: int) -> Content:
     """The end of a text that is being written."""
-    lines = Content(printable(text)).wrap(width) if text.strip() else []
+    lines = Content(printable(text[-_MOST:])).wrap(width) if text.strip() else []
     return Content("\n").join(lines[-height:])
 
 
 def pairs(rows: Sequence[SampleRow], width: int) -> Content:
-    """Kept pairs: those before the last one on a line each, the older the higher, then the last one in full."""
+    """Kept pairs: those before the last one on a line each, the older the higher, then all messages of the last one."""
     parts: list[str | tuple[str, str]] = [
         (f"{fit(f'{row.index} {row.instruction}', max(1, width))}\n", "dim") for row in reversed(rows[1:4])
     ]
@@ -101,7 +103,7 @@ def pairs(rows: Sequence[SampleRow], width: int) -> Content:
         parts.append((f"{row.index} ", "dim"))
         for message in row.messages:
             style = "bold" if message.role == "user" else "dim italic" if message.role == "system" else ""
-            parts.append((f"{printable(message.content.strip())}\n", style))
+            parts.append((f"{beginning(message.content.strip(), _MOST, ': r shows them in Review')}\n", style))
     return Content.assemble(*parts)
 
 
