@@ -31,6 +31,7 @@ class KeyLine(Static):
 
     def __init__(self) -> None:
         super().__init__("", markup=False)
+        self.auto_links = False  # underlined, in one colour, nothing would tell a key from its word
         self._shown = Content("")
 
     def on_mount(self) -> None:
