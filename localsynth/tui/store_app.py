@@ -48,6 +48,10 @@ class StoreApp(App[None]):
         self.run_id, self.sample, self.chosen = run, sample, chosen
         self.switch_mode("review")
 
+    def delay_update(self, delay: float = 0.01) -> None:
+        """Paint another screen after `delay` seconds. Textual waits 0.05, twice as long as everything else takes."""
+        super().delay_update(delay)
+
     def say(self, message: str) -> None:
         """A short word in the corner."""
         self.notify(printable(message, 400), markup=False)
