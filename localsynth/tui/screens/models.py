@@ -46,10 +46,10 @@ class ModelsScreen(JobScreen):
             tooltip="Make a copy that this CPU runs faster",
         ),
         Binding("c", "convert", "Convert", show=False, id="models.convert", tooltip="Turn a GGUF file into MLX's form"),
-        Binding("r,delete", "remove", "Remove", id="models.remove", tooltip="Delete its files, after asking"),
         Binding("X", "cancel_job", "Cancel", show=False, id="models.cancel", tooltip="Cancel the job that is at work"),
         Binding("f", "filter", "Filter", id="models.filter", tooltip="Show all, what is here, or what fits"),
         Binding("slash", "search", "Search", id="models.search", tooltip="Find by name, maker, family or licence"),
+        Binding("r,delete", "remove", "Remove", id="models.remove", tooltip="Delete its files, after asking"),
         Binding("escape", "leave", "Back", show=False, id="models.leave", tooltip="End the search, or go to the runs"),
     ]
 
