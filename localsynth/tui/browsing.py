@@ -181,10 +181,10 @@ class BrowsingScreen(AskingScreen):
             self.list.want()
 
     def _follow(self, window: Window) -> None:
-        """The next state of the same list: the cursor stays on its sample."""
+        """The next state of the same list: the cursor stays on its sample, on its place where that is gone."""
         row = self.list.row
         index = window.index(row.id) if row else None
-        self._set(window, index or 0)
+        self._set(window, self.list.cursor if index is None else index)
 
     def _opened(self, window: Window, cursor: int) -> None:
         self._opening = False

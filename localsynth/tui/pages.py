@@ -58,9 +58,9 @@ def grow(store: Path, window: Window, *, down: bool) -> Window:
         return first(store, window.query)
     query = window.query
     with Reader.open(store) as reader:
-        keys = reader.page(query, limit=PAGE, after=window.keys[-1 if down else 0], backwards=not down)
+        keys, ended = _beyond(reader, window, down=down)
         more = _window(reader, query, keys if down else keys[::-1])
-    ended, room = len(keys) < PAGE, len(window.rows) + len(more.rows) <= _MOST
+    room = len(window.rows) + len(more.rows) <= _MOST
     if down:
         rows, known = window.rows + more.rows, window.keys + more.keys
         return Window(query, rows[-_MOST:], known[-_MOST:], window.at_start and room, ended)
@@ -79,23 +79,35 @@ def refresh(store: Path, window: Window) -> Window:
         fresh = reader.page(query, limit=room, after=start, including=True)
         whole = len(fresh) < room
         if not window.at_end and window.keys:
-            last_there = window.keys[-1]
-            fresh = fresh[: fresh.index(last_there) + 1] if last_there in fresh else fresh[: len(window.keys)]
+            known = set(window.keys)  # what follows the last of them is read when the window grows
+            fresh = fresh[: max((place for place, key in enumerate(fresh, 1) if key in known), default=0)]
         keys = _merged(window.keys, fresh)
-        found = _window(reader, query, keys[:_MOST])
-    return replace(found, at_start=window.at_start, at_end=window.at_end and whole and len(keys) <= _MOST)
+        kept = keys[: max(_MOST, keys.index(window.keys[-1]) + 1 if window.keys else 0)]  # none that is known goes
+        found = _window(reader, query, kept)
+    return replace(found, at_start=window.at_start, at_end=window.at_end and whole and len(kept) == len(keys))
+
+
+def _beyond(reader: Reader, window: Window, *, down: bool) -> tuple[list[Key], bool]:
+    """Keys of samples behind an edge that the window lacks, and whether these are the last: some moved in the order."""
+    there, edge = {sample for _, sample in window.keys}, window.keys[-1 if down else 0]
+    while True:
+        page = reader.page(window.query, limit=PAGE, after=edge, backwards=not down)
+        keys = [key for key in page if key[1] not in there]
+        if keys or len(page) < PAGE:
+            return keys, len(page) < PAGE
+        edge = page[-1]
 
 
 def _merged(known: Sequence[Key], fresh: Sequence[Key]) -> list[Key]:
     """Both in one order: what is known keeps its place, what is new stands behind what it follows."""
     there = {sample for _, sample in known}
-    places = {sample: place for place, (_, sample) in enumerate(known)}
+    places = {key: place for place, key in enumerate(known)}
     behind: dict[int, list[Key]] = {}
     place = -1
     for key in fresh:
-        if key[1] in there:
-            place = places[key[1]]
-        else:
+        if key in places:
+            place = places[key]
+        elif key[1] not in there:
             behind.setdefault(place, []).append(key)
     merged = list(behind.get(-1, []))
     for place, key in enumerate(known):

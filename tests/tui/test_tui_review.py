@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ from tui_stage import ESCAPES, MARKUP, PAIRS, fill, notices, pair, press, settle
 
 from localsynth.engine.lock import hold
 from localsynth.errors import StoreError
-from localsynth.records import Review, Sample, Turn
-from localsynth.store import Reader, SampleRow, Store
+from localsynth.records import Review, Sample, Score, Turn
+from localsynth.store import Reader, Row, SampleRow, Store
 from localsynth.tui import pages
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.widgets.conversation import conversation
@@ -313,6 +314,64 @@ def test_windows_reach_every_row_both_ways(path: Path, long_run: str) -> None:
         assert len(window.rows) <= 500
     assert [row.index for row in window.rows] == list(range(500))
     assert not window.at_end
+
+
+def sample_row(run: str, index: int, state: str = "done", score: float | None = None) -> list[Row]:
+    sample = Sample(run, index, state=state)
+    rows: list[Row] = [sample, Turn(sample.id, 0, "user", f"q{index}", "")]
+    return rows if score is None else [*rows, Score(sample.id, "quality", 1, score, None)]
+
+
+def test_no_row_comes_twice_when_the_last_one_leaves_the_query(path: Path) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=400)
+        store.save([row for index in range(300) for row in sample_row(run, index, "ready")])
+        window = pages.first(path, pages.Query(run, "unfinished"))
+        store.save([Sample(run, index, state="done") for index in range(90, 100)])
+    window = pages.refresh(path, window)
+    assert [row.index for row in window.rows] == list(range(100))
+    window = pages.grow(path, window, down=True)
+    assert [row.index for row in window.rows] == list(range(200))
+
+
+@pytest.mark.parametrize("moved", [5, 99])
+def test_no_row_comes_twice_when_one_moves_in_the_order(path: Path, moved: int) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=400)
+        store.save([row for index in range(300) for row in sample_row(run, index, score=float(index))])
+        window = pages.first(path, pages.Query(run, order="quality"))
+        store.save([Score(Sample(run, moved).id, "quality", 2, 150.5, None)])
+    window = pages.refresh(path, window)
+    assert [row.index for row in window.rows] == list(range(100))
+    window = pages.grow(path, window, down=True)
+    assert [row.index for row in window.rows] == list(range(199))
+
+
+async def test_the_cursor_keeps_its_place_when_its_row_is_gone(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", *"jjjjj")
+        window = app.screen.window
+        app.screen._follow(
+            replace(window, rows=window.rows[:5] + window.rows[6:], keys=window.keys[:5] + window.keys[6:])
+        )
+        assert cursor(app) == 6
+
+
+def test_rows_that_come_in_between_push_out_none_that_is_known(path: Path) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=2000)
+        store.save([row for index in range(0, 1000, 2) for row in sample_row(run, index)])
+        window = pages.first(path, pages.Query(run, "kept"))
+        while not window.at_end:
+            window = pages.grow(path, window, down=True)
+        assert len(window.rows) == 500
+        store.save([row for index in (901, 951, 1000, 1001) for row in sample_row(run, index)])
+    after = pages.refresh(path, window)
+    assert {row.id for row in window.rows} <= {row.id for row in after.rows}
+    assert [row.index for row in after.rows][-1] == 998
+    assert not after.at_end
 
 
 @pytest.mark.parametrize("show", pages.SHOWS)

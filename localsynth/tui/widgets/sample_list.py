@@ -75,6 +75,11 @@ class SampleList(ScrollView, can_focus=True):
         self.marked: set[int] = set()
 
     @property
+    def cursor(self) -> int:
+        """The place of the row under the cursor."""
+        return self._cursor
+
+    @property
     def row(self) -> SampleRow | None:
         """The row under the cursor."""
         return self._rows[self._cursor] if self._rows else None
