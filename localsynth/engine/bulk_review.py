@@ -159,6 +159,13 @@ def replace_in(
         return _in_chunks(ids, _TEXTS, work, step)
 
 
+def told(error: Exception) -> LocalsynthError:
+    """What stopped a job, in words; anything but an error that was foreseen is a fault of our own."""
+    if isinstance(error, LocalsynthError):
+        return error
+    return LocalsynthError(f"{type(error).__name__}: {error}", "this is a fault of localsynth: please report")
+
+
 def _changes(turns: Sequence[TurnText], substituter: Substituter) -> dict[TurnText, str] | None:
     """The new contents; None when it was cancelled."""
     texts = substituter.apply([turn.content for turn in turns])
@@ -175,8 +182,8 @@ def _in_chunks(ids: array[int], size: int, work: Work, step: Callable[[Sequence[
             break
         try:
             more = step(chunk)
-        except LocalsynthError as error:
-            return Outcome(reach, work.done, work.total, error)
+        except Exception as error:
+            return Outcome(reach, work.done, work.total, told(error))
         if more is None:
             break
         reach += more

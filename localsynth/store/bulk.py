@@ -24,6 +24,9 @@ _LATEST = (
 )
 _NOW = "coalesce(r.verdict, 'undecided')"
 _TAGS = "coalesce(r.tags, '[]')"
+# One review that is damaged must not stop what is said about the others.
+_SOUND = "CASE WHEN json_valid(r.tags) THEN CASE json_type(r.tags) WHEN 'array' THEN r.tags ELSE '[]' END ELSE '[]' END"
+_MORE = f"SELECT n.value FROM json_each(:tags) n WHERE n.value NOT IN (SELECT value FROM json_each({_SOUND}))"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +45,8 @@ _RULES: Mapping[BulkVerb, _Rule] = {
     "reject": _Rule(f"s.state = 'done' AND {_NOW} <> 'reject'", f"{_NOW} = 'undecided'", verdict="'reject'"),
     "clear": _Rule(f"{_NOW} <> 'undecided'", "(r.id <= :since OR r.batch IS NOT NULL)", verdict="'undecided'"),
     "tag": _Rule(
-        f"NOT EXISTS (SELECT 1 FROM json_each({_TAGS}) WHERE value = :text)",
-        tags=f"json_insert({_TAGS}, '$[#]', :text)",
+        f"EXISTS ({_MORE})",
+        tags=f"(SELECT json_group_array(value) FROM (SELECT value FROM json_each({_SOUND}) UNION ALL {_MORE}))",
     ),
     "note": _Rule("r.note IS NOT :text", "r.note IS NULL", note=":text"),
 }
@@ -65,7 +68,7 @@ _EVERY = {"first": 0, "last": (1 << 63) - 1}
 
 @dataclass(frozen=True, slots=True)
 class BulkAction:
-    """What is said about every sample. `text`: the tag, or the note.
+    """What is said about every sample. `text`: the note. `tags`: those that are added.
 
     `overwrite`: also where a person said otherwise: another verdict, another note. Clearing takes verdicts back that
     are not newer than the review `since`; with `overwrite` all.
@@ -75,6 +78,7 @@ class BulkAction:
     text: str = ""
     overwrite: bool = False
     since: int = 0
+    tags: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +188,9 @@ def _when(batch: str) -> list[str]:
 
 
 def _values(ids: Sequence[int], action: BulkAction) -> dict[str, object]:
-    return {"ids": json.dumps([int(each) for each in ids]), "text": text(action.text), "since": action.since}
+    return {
+        "ids": json.dumps([int(each) for each in ids]),
+        "text": text(action.text),
+        "tags": json.dumps([text(tag) for tag in action.tags]),
+        "since": action.since,
+    }

@@ -15,7 +15,8 @@ _TEXTS = """
 SELECT t.sample, t.position, coalesce(r.id, 0), t.content, json_extract(r.edits, '$."' || t.position || '"')
 FROM json_each(:ids) j JOIN samples s ON s.id = j.value AND s.state = 'done' JOIN turns t ON t.sample = s.id
 LEFT JOIN reviews r ON r.id = (SELECT max(id) FROM reviews WHERE sample = s.id)
-WHERE t.role IN (SELECT value FROM json_each(:roles)) ORDER BY t.sample, t.position
+WHERE CASE WHEN r.edits IS NULL THEN 1 WHEN json_valid(r.edits) THEN json_type(r.edits) = 'object' ELSE 0 END
+AND t.role IN (SELECT value FROM json_each(:roles)) ORDER BY t.sample, t.position
 """
 _STANDS = """
 SELECT r.id, r.verdict, r.note, r.edits, r.tags FROM reviews r
@@ -41,7 +42,7 @@ class BulkEdits(BulkReviews):
     """Reads and edits the turns of many samples."""
 
     def texts(self, ids: Sequence[int], roles: Sequence[Role]) -> list[TurnText]:
-        """The turns of these roles, sample by sample."""
+        """The turns of these roles, sample by sample; none of a sample whose edits are damaged."""
         values = {"ids": json.dumps([int(each) for each in ids]), "roles": json.dumps(list(roles))}
         with faults(self.path):
             rows = self._connection.execute(_TEXTS, values).fetchall()

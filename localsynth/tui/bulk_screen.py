@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from localsynth.engine.bulk_review import Outcome, Work, carry_out, last_batch, replace_in, take_back
+from localsynth.engine.bulk_review import Outcome, Work, carry_out, last_batch, replace_in, take_back, told
 from localsynth.errors import LocalsynthError
 from localsynth.filters.substitution import derive
 from localsynth.store import Query, Reader
@@ -188,8 +188,8 @@ class BulkScreen(BrowsingScreen):
         def guarded() -> Outcome:
             try:
                 return job(work)
-            except LocalsynthError as error:
-                return Outcome(reach=Reach(), done=0, total=total, fault=error)
+            except Exception as error:  # whatever it is: the list must be told that the job is over
+                return Outcome(reach=Reach(), done=0, total=total, fault=told(error))
 
         self.ask("bulk-write", guarded, ended, writes=title)
 

@@ -90,13 +90,34 @@ def test_clear_leaves_verdicts_that_came_after_the_count(path: Path, store: Stor
 
 def test_tags_and_notes(path: Path, store: Store, ids) -> None:
     store.save([Review(ids[0], "reject", "mine", tags=("好",)), Review(ids[1], "accept", tags=("good",))])
-    assert do(path, ids, BulkAction("tag", '好 "x" \''), "t") == Reach(ROWS + 2, 0)
-    assert do(path, ids[:2], BulkAction("tag", "good"), "g") == Reach(1, 0)
+    assert do(path, ids, BulkAction("tag", tags=('好 "x" \'',)), "t") == Reach(ROWS + 2, 0)
+    assert do(path, ids[:2], BulkAction("tag", tags=("good",)), "g") == Reach(1, 0)
     assert [row[3] for row in stand(path, ids[:2])] == [("好", '好 "x" \'', "good"), ("good", '好 "x" \'')]
     assert do(path, ids, BulkAction("note", "same"), "n") == Reach(ROWS + 1, 1)
     assert [row[1] for row in stand(path, ids[:2])] == ["mine", "same"]
     assert do(path, ids, BulkAction("note", "new", overwrite=True), "o") == Reach(ROWS + 2, 0)
     assert [row[0] for row in stand(path, ids[:3])] == ["reject", "accept", "undecided"]
+
+
+@pytest.mark.parametrize("damage", ["x", "{", '"x"', "7", "[]"])
+def test_a_damaged_review_stops_nothing(path: Path, store: Store, ids, damage: str) -> None:
+    store.save([Review(ids[0], "accept")])
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE reviews SET tags = ?, edits = ? WHERE sample = ?", (damage, damage, ids[0]))
+    connection.close()
+    assert do(path, ids, BulkAction("tag", tags=("a", "b")), "t") == Reach(ROWS + 2, 0)
+    with Reader.open(path) as reader:
+        assert [row.review.tags for row in reader.rows(ids[1:])] == [("a", "b")] * (ROWS + 1)
+    with BulkEdits.open(path) as edits:
+        turns = edits.texts(ids, ("assistant",))
+        assert [turn.sample for turn in turns] == ids[1:ROWS]
+        assert edits.edit(dict.fromkeys(turns, "New."), "e") == Reach(ROWS - 1, 0)
+
+
+def test_some_tags_at_once(path: Path, store: Store, ids) -> None:
+    store.save([Review(ids[0], "accept", tags=("b",)), Review(ids[1], "accept", tags=("a", "b"))])
+    assert do(path, ids[:3], BulkAction("tag", tags=("a", "b")), "t") == Reach(2, 0)
+    assert [row[3] for row in stand(path, ids[:3])] == [("b", "a"), ("a", "b"), ("a", "b")]
 
 
 def test_undo_leaves_what_was_said_since(path: Path, store: Store, ids) -> None:

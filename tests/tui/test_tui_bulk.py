@@ -97,12 +97,12 @@ async def test_a_tag_and_a_note_for_all(path: Path, run: str, stored: Stored) ->
         assert isinstance(app.focused, Input)
         await press(pilot, "enter")
         assert "type the tag first" in text_of(app, "reach")
-        await press(pilot, *"axj", "enter")
-        assert (stored(run, 3).review.tags, stored(run, 3).review.verdict) == (("axj",), "undecided")
+        await press(pilot, *"axj", "comma", "b", "enter")
+        assert (stored(run, 3).review.tags, stored(run, 3).review.verdict) == (("axj", "b"), "undecided")
         await press(pilot, "B", "escape")
         assert not isinstance(app.screen, BulkDialog)
         await press(pilot, "B", "G", "enter", *"why", "enter")
-        assert (stored(run, 9).review.note, stored(run, 9).review.tags) == ("why", ("axj",))
+        assert (stored(run, 9).review.note, stored(run, 9).review.tags) == ("why", ("axj", "b"))
 
 
 async def test_an_edit_is_made_again_in_all_rows_like_it(path: Path, run: str, stored: Stored) -> None:
@@ -190,6 +190,22 @@ async def test_a_full_disk_in_the_middle_is_told(path: Path, run: str, monkeypat
         assert "4 rows accepted. z takes it back (4 of 10 rows seen)" in told
         assert "free some space" in told
         assert standing(path, run) == ["accept"] * 4 + [""] * 6
+
+
+async def test_a_fault_of_our_own_ends_the_job(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_job: object) -> None:
+        raise TypeError("not foreseen")
+
+    monkeypatch.setattr(bulk_screen, "_AT_ONCE", 3)
+    monkeypatch.setattr(bulk_screen, "carry_out", fail)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "B", "enter")
+        assert any("TypeError: not foreseen" in notice for notice in notices(app))
+        assert not isinstance(app.screen, Working)
+        await press(pilot, "x")
+        assert standing(path, run)[0] == "reject"
 
 
 async def test_what_an_earlier_session_did_can_be_taken_back(path: Path, run: str) -> None:

@@ -23,6 +23,7 @@ from localsynth.store import Query, Reader, SampleRow
 from localsynth.store.bulk import BulkAction, BulkVerb
 from localsynth.tui.asking import AskingScreen
 from localsynth.tui.screens.choose import ChoiceList
+from localsynth.tui.screens.tags import split
 from localsynth.tui.widgets.tick import Tick
 from localsynth.tui.wording import number
 
@@ -119,7 +120,7 @@ class BulkDialog(ModalScreen[BulkChoice]):
         verb = self.verb
         field, box = self.query_one(Input), self.query_one(Tick)
         field.display = verb in {"tag", "note"}
-        field.placeholder = "the tag" if verb == "tag" else "the note"
+        field.placeholder = "the tag, or some with commas between them" if verb == "tag" else "the note"
         with self.prevent(Tick.Changed):
             box.value = False
         self._count()
@@ -161,7 +162,8 @@ class BulkDialog(ModalScreen[BulkChoice]):
             return
         self._work.cancel()
         verb, text = self.verb, self.query_one(Input).value.strip()
-        action = BulkAction(verb, text if verb in {"tag", "note"} else "", overwrite=self.query_one(Tick).value)
+        note, tags = text if verb == "note" else "", split(text) if verb == "tag" else ()
+        action = BulkAction(verb, note, overwrite=self.query_one(Tick).value, tags=tags)
         self._say("counting what would change ...")
         self._work = Work()
         job: Callable[[], Plan] = partial(survey, self._asker.ui.store, self._ids, action, self._work)
@@ -188,7 +190,7 @@ class BulkDialog(ModalScreen[BulkChoice]):
             self._say("still counting: press enter again in a moment")
             return
         action, count = self._plan.action, self._plan.reach.changed
-        if action.verb in {"tag", "note"} and not action.text:
+        if action.verb in {"tag", "note"} and not (action.text or action.tags):
             self._say(f"type the {action.verb} first")
         elif not count:
             self._say("nothing would change")
