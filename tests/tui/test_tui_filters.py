@@ -17,7 +17,9 @@ from localsynth.records import Sample, Score, Turn
 from localsynth.store import Reader, Store
 from localsynth.store.thresholds import Change, Thresholds
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.screens.choose import Choose
 from localsynth.tui.screens.confirm import Confirm
+from localsynth.tui.screens.field import AskValue
 
 LENGTH, SIMILAR = "instruction.length", "instruction.near_duplicate"
 
@@ -260,3 +262,28 @@ async def test_without_colour_the_bound_and_what_it_rejects_are_seen(
         assert all(sign in shown(app) for sign in "░█▲△◆")
         assert "in force: none" in shown(app)
         assert "tallest" in shown(app)
+
+
+async def test_a_name_from_another_machine_is_shown_harmless(path: Path) -> None:
+    evil = "evil\x1b[31m\u202eabc"
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=7, target=7, state="finished")
+        for index in range(30):
+            sample = Sample(run, index, state="done")
+            store.save([sample, Score(sample.id, evil, 1, float(index), True)])
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5", "l")
+        assert "\x1b" not in shown(app)
+        await press(pilot, "enter")
+        assert isinstance(app.screen, Confirm)
+        for dialog in (
+            AskValue(evil, evil, evil, lambda _: ""),
+            Choose(evil, evil, [("a", evil)], "a"),
+            Confirm(evil, evil),
+        ):
+            assert "evil\ufffd[31m\ufffdabc" in shown(app)
+            assert not {"\x1b", "\u202e"} & set(shown(app))
+            app.push_screen(dialog)
+            await pilot.pause()
+        assert not {"\x1b", "\u202e"} & set(shown(app))

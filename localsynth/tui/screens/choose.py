@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from localsynth.printable import printable
+from localsynth.printable import one_line, printable
 
 
 class ChoiceList(OptionList):
@@ -43,8 +43,8 @@ class Choose(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Static(self._title, classes="heading", markup=False)
-            yield Static(self._about, markup=False)
+            yield Static(one_line(self._title, 200), classes="heading", markup=False)
+            yield Static(printable(self._about, 2000), markup=False)
             yield ChoiceList(
                 *(Option(Content(printable(shown, 200)), id=id_) for id_, shown in self._choices), compact=True
             )

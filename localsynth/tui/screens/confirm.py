@@ -7,8 +7,11 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
+
+from localsynth.printable import one_line, printable
 
 
 class Confirm(ModalScreen[bool]):
@@ -28,10 +31,10 @@ class Confirm(ModalScreen[bool]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Static(self._question, markup=False)
+            yield Static(printable(self._question, 2000), markup=False)
             with Horizontal(classes="buttons"):
                 yield Button("No (n)", id="no")
-                yield Button(f"{self._yes} (y)", id="yes", variant="warning")
+                yield Button(Content(f"{one_line(self._yes, 40)} (y)"), id="yes", variant="warning")
 
     def on_mount(self) -> None:
         self.query_one("#no").focus()

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from localsynth.printable import printable
+from localsynth.printable import one_line, printable
 
 
 class AskValue(ModalScreen[str]):
@@ -29,9 +29,9 @@ class AskValue(ModalScreen[str]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
-            yield Static(self._title, classes="heading", markup=False)
-            yield Static(self._about, markup=False)
-            yield Input(self._value, id="value")
+            yield Static(one_line(self._title, 200), classes="heading", markup=False)
+            yield Static(printable(self._about, 2000), markup=False)
+            yield Input(printable(self._value), id="value")
             yield Static("", id="fault", markup=False)
             yield Static("enter takes it, escape goes back", classes="hint")
 

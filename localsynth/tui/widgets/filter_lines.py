@@ -9,6 +9,7 @@ from textual.content import Content
 
 from localsynth.config.thresholds import Threshold
 from localsynth.filters.presets import Preset
+from localsynth.printable import one_line
 from localsynth.tui.widgets.histogram import Side
 from localsynth.tui.wording import duration, number
 
@@ -47,11 +48,12 @@ def about(name: str, screen: JudgingScreen, side: Side, *, ready: bool) -> Conte
     table, bounds, moved = screen.table, screen.bounds(name), name in screen.drafts
     rejects = screen.foretold.then.rejected.get(name) if screen.foretold is not None else None
     count = "" if rejects is None else f"  {'would reject' if moved else 'rejects'} {number(rejects)}"
+    title = (one_line(name, 60), "bold")
     if name not in table.measures:
-        return Content.assemble((name, "bold"), count, "\na rule without a value; its reasons:")
+        return Content.assemble(title, count, "\na rule without a value; its reasons:")
     if not ready:
-        return Content.assemble((name, "bold"), "\nreading its values ...")
-    parts: list[str | tuple[str, str]] = [(name, "bold"), count, "\n"]
+        return Content.assemble(title, "\nreading its values ...")
+    parts: list[str | tuple[str, str]] = [title, count, "\n"]
     for each in ("low", "high"):
         bound = getattr(bounds, each)
         text = f"{each} {'none' if bound is None else f'{bound:.6g}'}"
