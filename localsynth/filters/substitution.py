@@ -17,6 +17,7 @@ from localsynth.errors import DataError
 
 LONGEST: Final = 200_000  # characters of a text; longer ones, and results five times that, are left as they are
 _WORDS = re.compile(r"\w+|\s+|[^\w\s]")
+_WINDOW = 400  # words of a change; longer ones take minutes to find, and are nowhere else
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Substitution:
             pattern = re.compile(
                 self.find if self.regex else re.escape(self.find), re.IGNORECASE if self.ignore_case else 0
             )
-            pattern.sub(self._put(), "")
+            _stand_in(pattern).sub(self._put(), "")
         except (re.error, IndexError, OverflowError, RecursionError) as error:
             raise DataError(
                 f"this regular expression is wrong: {error}", "correct it, or switch regular expressions off"
@@ -54,18 +55,29 @@ class Substitution:
         return self.put if self.regex else self.put.replace("\\", r"\\")
 
 
+def _stand_in(pattern: re.Pattern[str]) -> re.Pattern[str]:
+    """The same groups with nothing in them: a replacement can be tried without running the expression."""
+    names = {group: name for name, group in pattern.groupindex.items()}
+    groups = range(1, pattern.groups + 1)
+    return re.compile("".join(f"(?P<{names[group]}>)" if group in names else "()" for group in groups))
+
+
 def derive(before: str, after: str) -> tuple[str, str] | None:
     """The smallest find and replace by which an edit can be made again elsewhere; None where there is none.
 
-    Whole words, with a neighbour where only blanks would be left to find. Of several changes the first.
+    Whole words, with a neighbour where only blanks would be left to find. Of several changes the first; none where it
+    is long.
     """
     old, new = _WORDS.findall(before), _WORDS.findall(after)
     same = next((place for place, (one, other) in enumerate(zip(old, new, strict=False)) if one != other), None)
     skip = min(len(old), len(new)) if same is None else same
-    matcher = difflib.SequenceMatcher(None, old[skip:], new[skip:])
+    cut = skip + _WINDOW
+    matcher = difflib.SequenceMatcher(None, old[skip:cut], new[skip:cut])
     for kind, *places in matcher.get_opcodes():
         if kind != "equal":
             start, end, low, high = (skip + place for place in places)
+            if end == cut < len(old) or high == cut < len(new):
+                return None
             while start and not "".join(old[start:end]).strip():
                 start, low = start - 1, low - 1
             while end < len(old) and not "".join(old[start:end]).strip():

@@ -30,6 +30,8 @@ def result(wanted: Substitution, text: str) -> str | None:
         ("", "new", None),
         ("gone", "", ("gone", "")),
         ("a b c b d", "a x c x d", ("b", "x")),
+        ("a " * 5000 + "b", "a " * 5000 + "c", ("b", "c")),
+        ("a " * 5000, "b " * 5000, None),
     ],
 )
 def test_the_smallest_difference(before: str, after: str, expected: tuple[str, str] | None) -> None:
@@ -74,6 +76,11 @@ def test_what_cannot_be_found_is_refused(find: str, put: str) -> None:
     with pytest.raises(DataError) as raised:
         Substitution(find, put, regex=True).compiled()
     assert raised.value.hint
+
+
+def test_an_expression_is_checked_without_being_run() -> None:
+    for_ever = Substitution(r"(?P<first>x)?(y)?(?:|){90}(?!)", r"\2\g<first>\g<0>\1", regex=True)
+    assert for_ever.compiled().groups == 2
 
 
 def test_long_texts_are_left_as_they_are() -> None:

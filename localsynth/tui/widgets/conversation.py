@@ -17,10 +17,12 @@ from localsynth.tui.widgets.markdown import markdown
 
 _MOST = 20_000  # characters of one turn; a megabyte in one line would hold up the screen
 _AT_ONCE = 4_000  # characters of one row that are rendered within a key press
+_SLOW_AT_ONCE = 500  # the same where there is code to colour or an edit to compare
 _ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
 _ENDS = {"stop": "ended by itself", "length": "cut off at the limit", "loop": "cut because it repeated itself"}
 
 Part = str | Content | tuple[str, str]
+Rendered = Mapping[str | tuple[str, str], Content]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class View:
     thinking: bool = False
     source: bool = False
     differences: bool = False
-    rendered: Mapping[str, Content] = field(default_factory=dict)
+    rendered: Rendered = field(default_factory=dict)
     search: str = ""
 
 
@@ -51,7 +53,7 @@ def conversation(row: SampleRow, view: View | None = None) -> Content:
         if turn.thinking:
             parts += _thinking(turn.thinking, unfold=view.thinking)
         if edited and view.differences:
-            parts.append(changes(turn.content, message.content))
+            parts.append(_changes(turn.content, message.content, view))
         else:
             parts.append(marked(_text(message.content, row, view), view.search))
         parts.append("\n")
@@ -65,15 +67,30 @@ def conversation(row: SampleRow, view: View | None = None) -> Content:
     return Content.assemble(*parts)
 
 
-def rendered(row: SampleRow) -> dict[str, Content]:
-    """The texts of a row that are too long to be rendered within a key press, rendered."""
-    if _quick(row):
-        return {}
-    return {message.content: markdown(message.content) for message in row.messages if 0 < len(message.content) <= _MOST}
+def rendered(row: SampleRow) -> Rendered:
+    """The texts and edits of a row that take too long to be rendered within a key press, rendered."""
+    found: dict[str | tuple[str, str], Content] = {}
+    for turn, message in zip(row.turns, row.messages, strict=True):
+        if 0 < len(message.content) <= _MOST and not _quick(row):
+            found[message.content] = markdown(message.content)
+        if turn.content != message.content:
+            found[turn.content, message.content] = changes(turn.content, message.content)
+    return found
 
 
 def _quick(row: SampleRow) -> bool:
-    return sum(len(message.content) for message in row.messages) <= _AT_ONCE
+    texts = [message.content for message in row.messages]
+    coloured = any(fence in text for text in texts for fence in ("```", "~~~"))
+    return sum(map(len, texts)) <= (_SLOW_AT_ONCE if coloured else _AT_ONCE)
+
+
+def _changes(before: str, after: str, view: View) -> Content:
+    found = view.rendered.get((before, after))
+    if found is None and len(before) + len(after) <= _SLOW_AT_ONCE:
+        found = changes(before, after)
+    if found is None:
+        return Content.assemble(("being compared with what it was ...\n", "dim"), _verbatim(after, exactly=False))
+    return found
 
 
 def _text(text: str, row: SampleRow, view: View) -> str | Content:

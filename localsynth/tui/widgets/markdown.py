@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from markdown_it.tree import SyntaxTreeNode
 
 _STYLES = {"strong": "bold", "em": "italic", "s": "strike"}
-_HIGHLIGHTED = 10_000  # characters of code; more would take longer than a key press may
+_HIGHLIGHTED = 3_000  # characters of code; some languages take a second for more
 _COLUMN = 40  # cells of a table's column
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +14,7 @@ from textual.widgets import Static
 from localsynth.printable import printable
 from localsynth.records import Candidate
 from localsynth.store import SampleRow
-from localsynth.tui.widgets.conversation import View, conversation, other_answer
+from localsynth.tui.widgets.conversation import Rendered, View, conversation, other_answer
 
 
 class ConversationPane(VerticalScroll):
@@ -50,7 +49,7 @@ class ConversationPane(VerticalScroll):
         self._row = None
         self.query_one("#text", Static).update(Content(printable(text)))
 
-    def add_detail(self, detail: SampleRow, rendered: Mapping[str, Content]) -> None:
+    def add_detail(self, detail: SampleRow, rendered: Rendered) -> None:
         """Everything known about a row; it is left out where another one is shown by now."""
         if self._row is not None and self._row.id == detail.id:
             self._detail = detail
