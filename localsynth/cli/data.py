@@ -63,6 +63,7 @@ def export_command(
     from localsynth.cli.ending import ending_cleanly
     from localsynth.cli.narration import say
     from localsynth.engine.exporting import RowStream, Selection, command_line, thinking_words
+    from localsynth.engine.tally import unjudged
     from localsynth.export import check_target, export, find
     from localsynth.store.queries import Reader
 
@@ -74,6 +75,9 @@ def export_command(
             say(f"{waiting} rows come from a merge that was cut off; duplicates may be among those that are exported")
             say(f"  next: give the same merge again, localsynth merge {store} SHARD.db ..., then export again")
         run = reader.run(run_name) if run_name else None
+        if count := unjudged(store, run.id if run else None):
+            say(f"{count} rows are not judged by the thresholds in force, which the card names")
+            say(f"  next: localsynth threshold apply --store {store}, then export again")
         selection = Selection(run.id if run else None, everything, answered, search, limit)
         pace = _Pace(0.5 if as_json else _EVERY)
         stream = RowStream(

@@ -38,6 +38,7 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     """
     from localsynth.cli.exits import Exit
     from localsynth.cli.narration import data_json, say
+    from localsynth.engine.tally import unjudged
     from localsynth.handoff.merge_words import report_lines
 
     # A merge multiplies many small blocks, over which BLAS's threads wait for each other longer than they compute.
@@ -46,10 +47,11 @@ def merge(main: Path, shards: tuple[Path, ...], *, watch: Path | None, as_json: 
     if bool(shards) == bool(watch):
         raise click.UsageError("name the shards' stores, or a packed job's folder with --watch")
     report = _watch(main, watch) if watch else _merge(main, [path.absolute() for path in shards])
+    found = dataclasses.asdict(report) | {"not_judged": unjudged(main)}
     if as_json:
-        data_json(dataclasses.asdict(report) | {"whole": report.whole})
+        data_json(found | {"whole": report.whole})
     else:
-        for line in report_lines(main.name, dataclasses.asdict(report)):
+        for line in report_lines(str(main), found):
             say(line)
     return Exit.OK if report.whole else Exit.INCOMPLETE
 

@@ -206,6 +206,19 @@ def read_table(
     return table
 
 
+def unjudged(path: Path, run: str | None = None) -> int:
+    """How many rows of a run, or of all, are not judged by the thresholds in force; reads only what these need."""
+    with Reader.open(path) as reader:
+        rows = [row for row in reader.runs() if run in {None, row.id}]
+    count = 0
+    with ScoreReader(path) as scores:
+        for row in rows if scores.bounded(rows) else []:
+            found = RunScores(row, scores.standing(row), {})
+            values = {name: scores.values(row, name, found.standing.ids) for name in found.governed}
+            count += replace(found, values=values).strays
+    return count
+
+
 def _begin(scores: ScoreReader, row: RunRow, known: RunScores | None) -> RunScores:
     """A run without its values, unless those that are known still hold."""
     standing = scores.standing(row)

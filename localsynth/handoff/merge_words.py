@@ -7,7 +7,7 @@ from typing import Any
 
 
 def report_lines(main: str, report: Mapping[str, Any]) -> Iterator[str]:
-    """A MergeReport, as `localsynth merge --json` prints it, in lines. `main`: the store that was merged into."""
+    """A merge's report, as `localsynth merge --json` prints it, in lines. `main`: the store that was merged into."""
     for shard in report["shards"]:
         clash = f", {shard['conflicts']} conflicts" if shard["conflicts"] else ""
         yield f"shard {shard['shard']:<5} {shard['state']:<9} {shard['new']:>8} new {shard['known']:>8} known{clash}"
@@ -24,6 +24,9 @@ def report_lines(main: str, report: Mapping[str, Any]) -> Iterator[str]:
     if report["conflicts"]:
         some = ", ".join(str(number) for shard in report["shards"] for number in shard["conflicting"][:3])
         yield f"{report['conflicts']} rows were here with other words and stay as they are: localsynth show {some}"
+    if report["not_judged"]:
+        yield f"{report['not_judged']} rows are not judged by the thresholds in force in {main}"
+        yield f"  next: localsynth threshold apply --store {main}"
     if report["missing"]:
         yield f"missing: shard {_numbers(report['missing'])}"
     if report["unfinished"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -95,6 +95,13 @@ class ScoreReader:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
+
+    def bounded(self, runs: Sequence[RunRow]) -> bool:
+        """Whether a threshold was ever put, planned for one of these runs, or merged with its rows."""
+        with faults(self.path):
+            if history(self._connection) or any(planned(run.plan) for run in runs):
+                return True
+            return self._connection.execute("SELECT 1 FROM rulings LIMIT 1").fetchone() is not None
 
     def spans(self, run: RunRow) -> dict[str, tuple[float, float]]:
         """The lowest and the highest value of each measure of a run."""

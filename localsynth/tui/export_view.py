@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 from localsynth.engine.exporting import RowStream, command_line, count_rows, thinking_words
+from localsynth.engine.tally import unjudged
 from localsynth.errors import DataError
 from localsynth.export import ExportResult, find, line
 from localsynth.export.card import card_path, render
@@ -91,6 +92,11 @@ def written_card(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         return f"{path} cannot be read: {error}"
+
+
+def not_judged(store: Path) -> int:
+    """How many rows are not judged by the thresholds that a card names."""
+    return unjudged(store) if store.exists() else 0
 
 
 def past(store: Path) -> Past:

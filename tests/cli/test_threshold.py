@@ -12,6 +12,7 @@ import pytest
 from localsynth.cli.main import main
 from localsynth.config import plan_from, read_plan
 from localsynth.config.thresholds import Threshold
+from localsynth.engine.tally import unjudged
 from localsynth.records import Ruling, Sample, Score, Turn
 from localsynth.store import Reader, Store
 
@@ -142,6 +143,31 @@ def test_rows_that_another_store_had_overruled_come_back(
     assert call(*mended)[1] == "20\n"
     assert "not judged" not in call("list")[2]
     assert json.loads(call("list", "--json")[1])["not_judged"] == 0
+
+
+def test_an_export_says_how_many_rows_are_not_judged_as_its_card_says(
+    store: Path, call: Callable[..., Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def export() -> str:
+        with pytest.raises(SystemExit) as left:
+            main(["export", str(tmp_path / "out.jsonl"), "--force", "--store", str(store)])
+        assert not left.value.code
+        return capsys.readouterr().err
+
+    call("set", LENGTH, "--low", 5)
+    assert "not judged" not in export()
+    with Reader.open(store) as reader:
+        run = reader.run().id
+    with Store.open(store) as opened:
+        sample = Sample(run, 30, state="done")
+        opened.save([sample, Score(sample.id, LENGTH, 1, 4.0, True), Turn(sample.id, 0, "user", "a question", "")])
+        other = opened.create_run(method="magpie", plan={}, seed=7, target=7)
+    assert unjudged(store, other) == 0
+    said = export()
+    assert "1 rows are not judged by the thresholds in force, which the card names" in said
+    assert f"localsynth threshold apply --store {store}" in said
+    call("apply")
+    assert "not judged" not in export()
 
 
 def test_presets_are_listed_with_their_sources(call: Callable[..., Any]) -> None:

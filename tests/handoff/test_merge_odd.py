@@ -12,12 +12,14 @@ import pytest
 from handed import RUN, Made, content, home_store, kept, number, shard_store
 
 from localsynth.cli.main import main as command
+from localsynth.config.thresholds import Threshold
 from localsynth.engine.lock import hold
 from localsynth.handoff.duplicates import Duplicates
 from localsynth.handoff.merge import MergeReport, merge, read_shards
 from localsynth.records import Review
 from localsynth.store import Reader, Store
 from localsynth.store import shards as module
+from localsynth.store.thresholds import Change, Thresholds
 
 Do = Callable[..., tuple[int, str]]
 
@@ -116,6 +118,23 @@ def test_an_export_says_that_rows_were_not_compared(tmp_path: Path, do: Do, monk
     merged(main, *shards)
     code, err = do("export", tmp_path / "rows.jsonl", "--store", main, "--force")
     assert (code, "cut off" in err, "1 rows as" in err) == (0, False, True)
+
+
+def test_a_merge_says_that_rows_are_not_judged_by_the_thresholds_at_home(tmp_path: Path, do: Do) -> None:
+    main = tmp_path / "main.db"
+    shards = [shard_store(tmp_path / f"{n}.db", n, 2, [Made(n - 1, f"What is {n}?")]) for n in (1, 2)]
+    assert "not judged" not in do("merge", main, shards[0])[1]
+    with Thresholds(main) as thresholds:
+        thresholds.put([Change("instruction.length", Threshold(4))], "you")
+        thresholds.apply()
+    said = do("merge", main, shards[1])[1]
+    assert (
+        f"1 rows are not judged by the thresholds in force in {main}\n  next: localsynth threshold apply --store {main}"
+        in said
+    )
+    do("threshold", "apply", "--store", main)
+    assert kept(main) == []
+    assert "not judged" not in do("merge", main, *shards)[1]
 
 
 SPOILT = {

@@ -17,8 +17,11 @@ from textual.widgets import Input, Static
 from tui_stage import fill, notices, press, settle, shown
 
 from localsynth.cli.main import main as command
+from localsynth.config.thresholds import Threshold
 from localsynth.export import formats
+from localsynth.records import Sample, Score
 from localsynth.store import Reader, Store
+from localsynth.store.thresholds import Change, Thresholds
 from localsynth.tui.app import LocalsynthApp
 from localsynth.tui.export_choices import Choices
 from localsynth.tui.jobs import JobView
@@ -124,6 +127,21 @@ async def test_what_is_shown_is_what_is_written(
     assert (here / "cli.jsonl").read_text().splitlines() == written
     with Reader.open(path) as reader:
         assert [(each.format, each.count) for each in reader.exports()] == [("openai", 7), ("openai", 7)]
+
+
+async def test_rows_that_are_not_judged_as_the_card_says_are_told_of(path: Path, run: str) -> None:
+    with Thresholds(path) as thresholds:
+        thresholds.put([Change("words", Threshold(5))], "you")
+        thresholds.apply()
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "8")
+        assert not any("Not judged" in notice for notice in notices(app))
+        with Store.open(path) as store:
+            sample = Sample(run, 99, state="done")
+            store.save([sample, Score(sample.id, "words", 1, 4.0, True)])
+        await press(pilot, "1", "8")
+        assert any("Not judged by the thresholds that the card names: 1 rows" in notice for notice in notices(app))
 
 
 async def test_choices_by_keys_and_a_row_that_the_format_cannot_hold(path: Path, run: str, here: Path) -> None:

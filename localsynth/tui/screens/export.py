@@ -21,6 +21,7 @@ from localsynth.tui.widgets.form_list import FormList
 from localsynth.tui.widgets.handoff_part import HandoffPart
 from localsynth.tui.widgets.key_line import KeyLine
 from localsynth.tui.widgets.title import TitleBar
+from localsynth.tui.wording import number
 
 _PARTS = ("export", "handoff")
 _TABS = {"export": "Export", "handoff": "Hand-off"}
@@ -130,3 +131,10 @@ class ExportScreen(ChildScreen):
     def _take_past(self, past: Past) -> None:
         self.query_one(ExportPart).show_past(past)
         self.query_one(HandoffPart).show_runs(past.runs)
+        self.ask("judged", partial(export_view.not_judged, self.ui.store), self._take_not_judged)
+
+    def _take_not_judged(self, count: int) -> None:
+        if count:
+            self.ui.say(
+                f"Not judged by the thresholds that the card names: {number(count)} rows. 5, then enter, does it."
+            )
