@@ -46,9 +46,31 @@ def open_writer(path: Path, *, create: bool, wait: float = BUSY_SECONDS) -> sqli
     return connection
 
 
+class _Outdated(StoreError):
+    """The store is of an earlier version than what reads it."""
+
+
 def open_reader(path: Path) -> sqlite3.Connection:
-    """A connection that cannot write, usable beside a writer and on a read-only disk."""
+    """A connection that cannot write, usable beside a writer and on a read-only disk.
+
+    A store of an earlier version is brought up to date first, which needs one that can be written to.
+    """
     _check_path(path, create=False)
+    try:
+        return _open_reader(path)
+    except _Outdated as outdated:
+        try:
+            open_writer(path, create=False).close()
+        except StoreError as error:
+            raise StoreError(
+                f"{outdated.message}; it cannot be brought up to date: {error.message}",
+                error.hint if error.retryable else "copy it to where it can be written to, and name the copy",
+                retryable=error.retryable,
+            ) from error
+    return _open_reader(path)
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode=ro"
     with faults(path):
         try:
@@ -97,10 +119,10 @@ def _check_version(connection: sqlite3.Connection, path: Path, *, writable: bool
             "upgrade localsynth, or name another file: `--store FILE`",
         )
     if version < VERSION and not writable:
-        raise StoreError(
-            f"{path} has store version {version}, this localsynth reads version {VERSION}",
-            "a command that writes brings it up to date: `localsynth generate` or `localsynth import`",
-        )
+        said = f"{path} has store version {version}, this localsynth reads version {VERSION}"
+        if not version:  # an empty file, or one that another process is making
+            raise StoreError(said, "there is nothing in it yet: `localsynth generate` makes it a store")
+        raise _Outdated(said)
     return int(version)
 
 

@@ -18,11 +18,13 @@ import pytest
 from handed import ENCODER, RUN, Made, content, home_store, kept, number, reasons, shard_store
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from old_store import to_version_2, version
 
 from localsynth.cli.main import main as command
 from localsynth.engine.lock import hold
 from localsynth.handoff.merge import MergeReport, merge, read_shards
 from localsynth.store import Reader, Store
+from localsynth.store.migrations import VERSION
 from localsynth.tui.watching import Watcher
 
 DRIVER = Path(__file__).with_name("merge_driver.py")
@@ -278,6 +280,16 @@ def test_a_store_of_a_newer_version_is_refused(three: list[Path], tmp_path: Path
     assert code == 4
     assert f"{three[1]} has store version 99" in err
     assert not (tmp_path / "main.db").exists()
+
+
+def test_stores_of_an_older_version_are_brought_up_to_date(three: list[Path], tmp_path: Path, capsys) -> None:
+    main = tmp_path / "main.db"
+    merged(main, three[0])
+    for path in (main, *three[1:]):
+        to_version_2(path)
+    assert run("merge", main, *three[1:], capsys=capsys)[0] == 0
+    assert {version(path) for path in (main, *three)} == {VERSION}
+    assert kept(main) == [0, 1, 2, 3, 4, 6, 7, 8]
 
 
 def test_missing_and_unfinished_shards_are_named(three: list[Path], tmp_path: Path, capsys) -> None:

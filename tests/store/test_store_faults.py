@@ -7,12 +7,14 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
+from old_store import to_version_2, version
 
 from localsynth.errors import StoreError
-from localsynth.store import Reader, Store, migrations
+from localsynth.store import Reader, Store, connect, migrations
 from localsynth.store import store as store_module
 from localsynth.store.migrations import VERSION
 
@@ -88,6 +90,27 @@ def test_a_newer_version_names_both(path: Path) -> None:
     with closing(sqlite3.connect(path)) as other:
         other.execute(f"PRAGMA user_version = {VERSION + 1}")
     refused(path, f"store version {VERSION + 1}.*up to {VERSION}", "upgrade localsynth")
+
+
+def test_an_older_store_that_cannot_be_brought_up_to_date(
+    path: Path, open_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Store.open(path).close()
+    to_version_2(path)
+    monkeypatch.setattr(connect, "open_writer", partial(connect.open_writer, wait=0.0))
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match=r"version 2, .* reads version .*: .* is locked") as raised:
+            Reader.open(path)
+    assert raised.value.retryable
+    assert "close that program" in raised.value.hint
+    path.chmod(0o444)
+    with without_root(), pytest.raises(StoreError, match=r"cannot be brought up to date: .* is read-only") as raised:
+        Reader.open(path)
+    assert "copy it" in raised.value.hint
+    path.chmod(0o644)
+    Reader.open(path).close()
+    assert version(path) == VERSION
 
 
 def test_an_empty_file_becomes_a_store_and_is_none_to_a_reader(path: Path) -> None:

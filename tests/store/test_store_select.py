@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from itertools import pairwise
@@ -170,7 +171,8 @@ def test_damaged_texts_of_a_row_do_not_stop_a_query(made: tuple[Path, list[str]]
         assert all(a < b for a, b in pairwise(reader.query_ids(Query(runs[0], topic="maths"))))
 
 
-def test_a_store_of_version_2_comes_up_to_date(path: Path) -> None:
+@pytest.mark.parametrize("opening", [Store.open, Reader.open])
+def test_a_store_of_version_2_comes_up_to_date(path: Path, opening: Callable[[Path], Store | Reader]) -> None:
     with closing(sqlite3.connect(path)) as old:
         for script in (migrations._TABLES, migrations._SEARCH, migrations._VIEWS, migrations._SHARDS):
             old.executescript(script)
@@ -188,7 +190,7 @@ def test_a_store_of_version_2_comes_up_to_date(path: Path) -> None:
                     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
         old.execute("INSERT INTO reviews VALUES (1, ?, 'reject', 'old', '{}', '')", row[:1])
         old.commit()
-    Store.open(path).close()
+    opening(path).close()
     with Reader.open(path) as reader:
         row = reader.sample(Sample("R", 0).id)
         assert (row.review.note, row.review.tags, row.review.batch) == ("old", (), None)

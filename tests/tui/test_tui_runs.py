@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from old_store import to_version_2, version
 from tui_stage import fill, notices, press, settle, shown
 
 from localsynth import paths
@@ -14,6 +15,7 @@ from localsynth.engine import launch
 from localsynth.engine.lock import hold
 from localsynth.errors import StoreError
 from localsynth.store import Reader, Store
+from localsynth.store.migrations import VERSION
 from localsynth.tui.app import LocalsynthApp
 
 
@@ -239,6 +241,16 @@ async def test_a_store_that_cannot_be_read_is_named(path: Path, spoil: Callable[
         await pilot.press("q")
     assert app.return_code == 0
     assert content(path) == before
+
+
+async def test_an_older_store_is_brought_up_to_date(path: Path, run: str) -> None:
+    to_version_2(path)
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await settle(pilot)
+        assert not notices(app)
+        assert "starter-model" in shown(app)
+    assert version(path) == VERSION
 
 
 async def test_a_passing_fault_is_not_worth_a_word(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
