@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,6 +79,8 @@ def set_command(
         raise click.UsageError("name a score with --low, --high or both, or a --preset")
     if preset is not None and not (low is None and high is None):
         raise click.UsageError("a preset has bounds of its own: leave out --low and --high")
+    if not all(math.isfinite(bound) for bound in (low, high) if bound is not None):
+        raise click.UsageError("a bound is a finite number: leave one out where it is open")
     wanted = {score: Threshold(low, high)} if score is not None else dict(find_preset(preset or "").thresholds)
     if plan_file is not None:
         return _save(plan_file, wanted, dry_run=dry_run, as_json=as_json)

@@ -182,7 +182,10 @@ def read_table(
     """
     with Reader.open(path) as reader:
         runs, history, waiting = reader.runs(), tuple(reader.thresholds()), tuple(reader.thresholds_waiting())
-        mark = (history, waiting, reader.last_review(), *((run.id, run.state, run.heartbeat) for run in runs))
+        merged = reader.merged()
+        mark = (history, waiting, reader.last_review(), *((run, merged.get(run.id)) for run in runs))
+    with ScoreReader(path) as scores:
+        mark += tuple(scores.last_sample(run) for run in runs)
     if before is not None and before.mark == mark:
         return before
     known = {run.row.id: run for run in before.runs} if before is not None else {}
@@ -222,9 +225,10 @@ def unjudged(path: Path, run: str | None = None) -> int:
 def _begin(scores: ScoreReader, row: RunRow, known: RunScores | None) -> RunScores:
     """A run without its values, unless those that are known still hold."""
     standing = scores.standing(row)
-    same = known is not None and np.array_equal(known.standing.ids, standing.ids)
-    if known is not None and same and row.state not in _LIVE and known.row.state == row.state:
-        return RunScores(row, standing, known.spans, known.values)
+    if known is not None and known.row == row and row.state not in _LIVE:
+        before = known.standing
+        if np.array_equal(before.ids, standing.ids) and np.array_equal(before.done, standing.done):
+            return RunScores(row, standing, known.spans, known.values)
     return RunScores(row, standing, scores.spans(row))
 
 

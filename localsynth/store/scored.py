@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from localsynth.config.thresholds import CHARACTERS, Measure, Threshold, measure, measure_of
+from localsynth.store.abandoning import watch
 from localsynth.store.connect import faults, open_reader
 from localsynth.store.listing import sample_range
 from localsynth.store.ranking import ORDER
@@ -22,12 +23,13 @@ _GROUP = 36  # bits of a sample id below the number that its run's samples share
 _NEWEST = "NOT EXISTS (SELECT 1 FROM scores n WHERE n.sample = s.sample AND n.name = s.name AND n.version > s.version)"
 # From one name to the next in the index over values: as many steps as there are names.
 _LEAST = "SELECT min(name) FROM scores WHERE sample >> 36 = ?1 AND value IS NOT NULL"
+_FINITE = "value IS NOT NULL AND value > -9e999 AND value < 9e999"
 _NAMES = f"""
 WITH RECURSIVE each(name) AS ({_LEAST} UNION ALL SELECT ({_LEAST} AND name > each.name) FROM each
 WHERE each.name IS NOT NULL) SELECT name FROM each WHERE name IS NOT NULL
 """
 _SHARES = " AND value > 0 AND value < 1"
-_END = "SELECT value FROM scores WHERE sample >> 36 = ? AND name = ? AND value IS NOT NULL{} ORDER BY value {} LIMIT 1"
+_END = f"SELECT value FROM scores WHERE sample >> 36 = ? AND name = ? AND {_FINITE}{{}} ORDER BY value {{}} LIMIT 1"
 _FAILING = f"""
 SELECT s.sample FROM scores s WHERE s.sample BETWEEN ? AND ? AND s.passed = 0 AND s.name = ? AND {_NEWEST}
 """
@@ -87,6 +89,7 @@ class ScoreReader:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = open_reader(path)
+        watch(self._connection)
 
     def __enter__(self) -> Self:
         return self
@@ -102,6 +105,11 @@ class ScoreReader:
             if history(self._connection) or any(planned(run.plan) for run in runs):
                 return True
             return self._connection.execute("SELECT 1 FROM rulings LIMIT 1").fetchone() is not None
+
+    def last_sample(self, run: RunRow) -> int:
+        """The greatest id of a run's samples, 0 where it has none."""
+        (found,) = self._rows("SELECT max(id) FROM samples WHERE id BETWEEN ? AND ?", sample_range(run.id))
+        return int(found[0] or 0)
 
     def spans(self, run: RunRow) -> dict[str, tuple[float, float]]:
         """The lowest and the highest value of each measure of a run."""
@@ -186,7 +194,7 @@ class ScoreReader:
         return found
 
     def _pairs(self, group: int, name: str, what: Measure) -> NDArray[Any]:
-        sql = "SELECT value, sample, version FROM scores WHERE sample >> 36 = ? AND name = ? AND value IS NOT NULL"
+        sql = f"SELECT value, sample, version FROM scores WHERE sample >> 36 = ? AND name = ? AND {_FINITE}"
         if name != what.name and what.share:
             sql += _SHARES
         with faults(self.path):

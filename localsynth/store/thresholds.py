@@ -189,7 +189,7 @@ class Thresholds:
 
 
 def governed(what: Measure) -> str:
-    """SQL: whether the score `s` holds a value of this measure. Bound: name, fault0, fault1, ..., chars."""
+    """SQL: whether the score `s` holds a finite value of this measure. Bound: name, fault0, fault1, ..., chars."""
     names = "s.name = :name"
     if what.faults:
         faults_ = ", ".join(f":fault{number}" for number in range(len(what.faults)))
@@ -197,7 +197,7 @@ def governed(what: Measure) -> str:
         names = f"({names} OR (s.name IN ({faults_}){share}))"
     if what.similarity:
         names += " AND NOT EXISTS (SELECT 1 FROM neighbours b WHERE b.sample = s.sample AND b.encoder = :chars)"
-    return f"s.value IS NOT NULL AND {names}"
+    return f"s.value > -9e999 AND s.value < 9e999 AND {names}"
 
 
 def history(connection: sqlite3.Connection) -> list[ThresholdRow]:

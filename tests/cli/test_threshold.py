@@ -105,6 +105,8 @@ def test_a_plan_takes_the_bounds_and_the_store_stays(store: Path, tmp_path: Path
         (("set", "instruction.too_short", "--low", 1), f"did you mean {LENGTH}?"),
         (("set", "zzz", "--low", 1), "localsynth threshold list"),
         (("set", LENGTH, "--low", 3, "--high", 2), "is above its high bound"),
+        (("set", LENGTH, "--low", "nan"), "a bound is a finite number"),
+        (("set", LENGTH, "--low", 3, "--high", "inf", "--plan", "plan.toml"), "a bound is a finite number"),
     ],
 )
 def test_what_cannot_be_set_is_said(

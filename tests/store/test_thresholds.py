@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,9 +13,11 @@ from hypothesis import strategies as st
 from localsynth.config import Plan, plan_data
 from localsynth.config.thresholds import CHARACTERS, Threshold
 from localsynth.engine.tally import Table, read_table
-from localsynth.errors import NotFound
+from localsynth.errors import NotFound, StoreError
 from localsynth.records import Neighbour, Review, Ruling, Sample, Score
 from localsynth.store import Reader, Row, Store
+from localsynth.store.abandoning import Errand
+from localsynth.store.scored import ScoreReader
 from localsynth.store.thresholds import Change, Thresholds, in_force
 
 LENGTH, SIMILAR, REPEATED = "instruction.length", "instruction.near_duplicate", "answer.repetition"
@@ -280,6 +283,68 @@ def test_what_did_not_change_is_not_read_again(filled: Path) -> None:
         store.save(row(table.runs[0].row.id, 12, 50, 0.1, 0.5))
         store.update_run(table.runs[0].row.id, state="running")
     assert len(read_table(filled, again).runs[0].values[LENGTH].value) == 13
+
+
+def test_rows_that_are_merged_into_a_run_that_stays_as_it_is_are_read(filled: Path) -> None:
+    with Store.open(filled) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=5, state="stopped")
+        store.save(row(run, 1, 5, 0.1, 0.5))
+    table = read_table(filled)
+    assert read_table(filled, table) is table
+    with Store.open(filled) as store:
+        store.save(row(run, 2, 8, 0.1, 0.5))
+    table = read_table(filled, table)
+    assert len(table.runs[1].values[LENGTH].value) == 2
+    with sqlite3.connect(filled) as db:  # an earlier shard, of which only the note of the merge tells
+        db.execute(
+            "INSERT INTO shards (run, shard, shards, job, target, total, expected, state, backend, model, versions, "
+            "events, merged) VALUES (?, 1, 2, 'job', 1, 2, '{}', 'stopped', 'b', 'm', '{}', 0, '2026-01-01')",
+            (run,),
+        )
+    db.close()
+    with Store.open(filled) as store:
+        store.save(row(run, 0, 13, 0.1, 0.5))
+    assert len(read_table(filled, table).runs[1].values[LENGTH].value) == 3
+
+
+def test_a_row_that_was_answered_meanwhile_is_read_again(path: Path) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={}, seed=1, target=5, state="stopped")
+        for index in range(4):
+            sample = Sample(run, index, state="done" if index < 2 else "asked")
+            store.save([sample, *[Score(sample.id, "answer.length", 1, index + 1.0, True)] * (index < 2)])
+    table = read_table(path)
+    with Store.open(path) as store:
+        for index in (2, 3):
+            sample = Sample(run, index, state="done")
+            store.save([sample, Score(sample.id, "answer.length", 1, 1.0, True)])
+        store.update_run(run, heartbeat="2026-01-01")
+    drafts = {"answer.length": Threshold(2)}
+    assert foretold(read_table(path, table), drafts) == foretold(read_table(path), drafts) == {Sample(run, 1).id}
+
+
+def test_values_that_are_not_finite_are_left_out(filled: Path) -> None:
+    with Store.open(filled) as store:
+        (run,) = store._connection.execute("SELECT id FROM runs").fetchone()
+        for index, value in enumerate((float("inf"), float("-inf"), 1.0, 2.0)):
+            sample = Sample(run, 20 + index, state="done")
+            store.save([sample, Score(sample.id, "reward", 1, value, None)])
+    table = read_table(filled)
+    assert (table.axis("reward").least, table.axis("reward").most) == (1.0, 2.0)
+    drafts = {"reward": Threshold(1.5)}
+    expected = foretold(table, drafts)
+    apply(filled, drafts)
+    assert kept(filled) == expected == foretold(read_table(filled), {})
+    assert read_table(filled).strays == 0
+
+
+def test_what_is_not_waited_for_any_more_is_not_read_on(filled: Path) -> None:
+    errand = Errand()
+    with errand.at_work(), ScoreReader(filled) as scores:
+        errand.abandoned = True
+        endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 5000000) SELECT max(x) FROM c"
+        with pytest.raises(StoreError):
+            list(scores._rows(endless, ()))
 
 
 BOUND = st.none() | st.sampled_from([0.0, 0.1, 0.5, 0.7, 1.0, 2.0, 3.0, 9.0, 999.0, 2000.0])
