@@ -185,16 +185,19 @@ class Store:
         """Put some hundred waiting turns into the full-text index; False when none waited."""
         return fts.index(self.path, self._connection) > 0
 
-    def close(self) -> None:
-        """Finish the full-text index, fold the write-ahead log into the file, and close; may be called twice."""
+    def close(self, *, wait: bool = True) -> None:
+        """Finish the full-text index, fold the write-ahead log into the file, and close; may be called twice.
+
+        Without `wait` the index is left to the next search, and what others still read stays in the log.
+        """
         if self._closed:
             return
         self._closed = True
         try:
-            while self.index_text():
+            while wait and self.index_text():
                 pass
             with faults(self.path):
-                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                self._connection.execute(f"PRAGMA wal_checkpoint({'TRUNCATE' if wait else 'PASSIVE'})")
         finally:
             self._connection.close()
 

@@ -31,12 +31,11 @@ class ReviewingScreen(RankingScreen):
         self._left: dict[int, str] = {}  # what an editor left that could not be taken over, by sample
 
     def on_mount(self) -> None:
-        self._verdicts = Verdicts(self.ui.store, self._saved)
+        self._verdicts = Verdicts(self.ui.store, self.ui.writes, self._saved)
 
     def on_unmount(self) -> None:
         if self._verdicts is not None:
-            for error in self._verdicts.close():
-                self.ui.farewell.append(f"a verdict was not saved: {error.message}")
+            self._verdicts.close()
 
     def selection(self) -> Sequence[int]:
         return sorted(self.list.marked)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,30 +12,33 @@ from typing import Any
 from localsynth.errors import LocalsynthError
 from localsynth.records import Review
 from localsynth.store import ReviewRow, SampleRow, Store
+from localsynth.tui.writes import Writes
+
+_WHAT = "a verdict"
 
 Done = Callable[[Review, LocalsynthError | None], None]
 
 
 class Verdicts:
-    """Saves reviews one by one on a thread of its own; `done` is called there with each and what went wrong."""
+    """Saves reviews one by one on a thread of its own; `done` is called there with each and what went wrong.
 
-    def __init__(self, store: Path, done: Done) -> None:
-        self._path, self._done = store, done
+    Leaving waits for them by `writes`, and tells of those that failed when nobody could see it any more.
+    """
+
+    def __init__(self, store: Path, writes: Writes, done: Done) -> None:
+        self._path, self._writes, self._done = store, writes, done
         self._store: Store | None = None
-        self._lost: list[LocalsynthError] = []
-        self._closing = threading.Event()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="verdicts")
 
     def give(self, review: Review) -> None:
         """Save one review; returns at once."""
+        self._writes.begin(_WHAT)
         self._thread.submit(self._save, review)
 
-    def close(self) -> list[LocalsynthError]:
-        """Wait for what is on its way; the errors that nobody could be shown any more."""
-        self._closing.set()
+    def close(self) -> None:
+        """Let go of the store when what is on its way is saved; returns at once."""
         self._thread.submit(self._close)
-        self._thread.shutdown()
-        return self._lost
+        self._thread.shutdown(wait=False)
 
     def _save(self, review: Review) -> None:
         error: LocalsynthError | None = None
@@ -43,7 +46,9 @@ class Verdicts:
             self._opened().save([review])
         except LocalsynthError as fault:
             error = fault
-        self._note(error)
+        except Exception as fault:  # a fault of our own: unsaid, the row would show for ever what is not stored
+            error = LocalsynthError(f"{type(fault).__name__}: {fault}", "this is a fault of localsynth: please report")
+        self._writes.end(_WHAT, error)
         self._done(review, error)
 
     def _opened(self) -> Store:
@@ -51,16 +56,10 @@ class Verdicts:
             self._store = Store.open(self._path, create=False)
         return self._store
 
-    def _note(self, error: LocalsynthError | None) -> None:
-        if error is not None and self._closing.is_set():
-            self._lost.append(error)
-
     def _close(self) -> None:
         if self._store is not None:
-            try:
-                self._store.close()
-            except LocalsynthError as error:
-                self._lost.append(error)
+            with suppress(LocalsynthError):  # every verdict is in by now
+                self._store.close(wait=False)
 
 
 def judged(row: SampleRow, review: Review) -> SampleRow:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -466,18 +468,43 @@ async def test_a_verdict_on_its_way_is_saved_when_the_screen_is_left(path: Path,
 
 async def test_a_verdict_lost_on_the_way_out_is_told(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     app = LocalsynthApp(path)
+    go = threading.Event()
 
     def full(store: Store, rows: object) -> None:
-        while not app.screen_stack[0]._verdicts._closing.wait(10):
-            pass
-        raise StoreError("the disk is full", "free some space")
+        assert go.wait(60)
+        raise TypeError("a fault of our own")
 
     async with app.run_test() as pilot:
         await settle(pilot)
         await press(pilot, "4")
         monkeypatch.setattr(Store, "save", full)
         await pilot.press("x", "q")
-    assert app.farewell == ["a verdict was not saved: the disk is full"]
+        await pilot.pause()
+        assert "Leaving as soon as this is written: a verdict." in notices(app)
+        go.set()
+    assert app.writes.lost == ["not done: a verdict: TypeError: a fault of our own"]
+
+
+async def test_leaving_waits_for_nobody_who_reads(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    closed, close = threading.Event(), Store.close
+
+    def noted(store: Store, *, wait: bool = True) -> None:
+        asked.append(wait)
+        close(store, wait=wait)
+        closed.set()
+
+    app = LocalsynthApp(path)
+    with closing(sqlite3.connect(path)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM turns").fetchone()
+        async with app.run_test() as pilot:
+            await settle(pilot)
+            await press(pilot, "4", "x")
+            monkeypatch.setattr(Store, "close", noted)
+            await pilot.press("q")
+        assert closed.wait(60)
+    assert asked == [False]
 
 
 async def test_a_click_chooses_a_row(path: Path, run: str) -> None:
