@@ -30,6 +30,7 @@ class Substituter:
         wanted.compiled()
         self._cancelled, self._limit = cancelled, limit
         self._answers: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "localsynth.filters.substitution"],
@@ -41,11 +42,14 @@ class Substituter:
             raise LocalsynthError(f"replacing cannot be started: {error.strerror}", "free some memory") from None
         self._reader = threading.Thread(target=self._read, name="substituter", daemon=True)
         self._reader.start()
-        self._say(described(wanted))
+        # Of its own too: a process that does not read stops whoever writes to it.
+        self._writer = threading.Thread(target=self._write, name="substituter-lines", daemon=True)
+        self._writer.start()
+        self._lines.put(described(wanted).encode())
 
     def apply(self, texts: Sequence[str]) -> list[str | None] | None:
         """What becomes of each text, None where nothing does; None for all when it was cancelled."""
-        self._say(json.dumps(list(texts)) + "\n")
+        self._lines.put(json.dumps(list(texts)).encode() + b"\n")
         end = time.monotonic() + self._limit
         while True:
             try:
@@ -68,6 +72,8 @@ class Substituter:
         """End the process, whatever it does; may be called twice."""
         self._process.kill()
         self._process.wait()
+        self._lines.put(b"")
+        self._writer.join()
         self._reader.join()
         assert self._process.stdin is not None
         assert self._process.stdout is not None
@@ -83,11 +89,12 @@ class Substituter:
     ) -> None:
         self.close()
 
-    def _say(self, line: str) -> None:
+    def _write(self) -> None:
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it has ended: the reader says so
-            self._process.stdin.write(line.encode())
-            self._process.stdin.flush()
+        while line := self._lines.get():
+            with suppress(BrokenPipeError):  # it has ended: the reader says so
+                self._process.stdin.write(line)
+                self._process.stdin.flush()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

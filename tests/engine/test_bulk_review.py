@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from array import array
@@ -181,6 +182,12 @@ def test_a_hostile_expression_is_cancelled() -> None:
         assert substituter.apply(["a" * 60 + "!"]) is None
         process = substituter._process
     assert process.returncode is not None
+
+
+def test_a_process_that_does_not_read_is_cancelled() -> None:
+    with Substituter(Substitution("a", "b"), lambda: True, 600) as substituter:
+        substituter._process.send_signal(signal.SIGSTOP)
+        assert substituter.apply(["a" * 1_000_000]) is None
 
 
 def test_a_process_that_is_gone_is_said() -> None:
