@@ -129,6 +129,12 @@ def last_batch(store: Path, run: str) -> str | None:
         return writer.last_batch(sample_range(run))
 
 
+def standing(store: Path, batch: str) -> int:
+    """How many samples taking a batch back would be about."""
+    with BulkReviews.open(store) as writer:
+        return len(writer.standing(batch))
+
+
 def find(store: Path, ids: array[int], wanted: Substitution, roles: Sequence[Role], work: Work) -> Found:
     """Look through the texts. DataError where the substitution is wrong or takes too long."""
     found: array[int] = array("q")

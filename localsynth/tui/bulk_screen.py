@@ -10,9 +10,10 @@ from typing import ClassVar
 
 from textual.binding import Binding, BindingType
 
-from localsynth.engine.bulk_review import Outcome, Work, carry_out, last_batch, replace_in, take_back, told
+from localsynth.engine.bulk_review import Outcome, Work, carry_out, last_batch, replace_in, standing, take_back, told
 from localsynth.errors import LocalsynthError
 from localsynth.filters.substitution import derive
+from localsynth.printable import one_line
 from localsynth.store import Query, Reader
 from localsynth.store.bulk import Reach, new_batch
 from localsynth.tui.browsing import BrowsingScreen
@@ -30,6 +31,7 @@ _DONE = {
     "note": "noted",
     "replace": "edited",
 }
+_NAME = 40  # characters of a batch that somebody else named
 _AT_ONCE = 2000  # rows that are done before anyone could read how far they are
 
 
@@ -90,8 +92,9 @@ class BulkScreen(BrowsingScreen):
     def undo_batch(self, batch: str) -> None:
         """Take a batch back."""
         job = partial(take_back, self.ui.store, batch)
+        total = self._sizes.get(batch, 0)
         self._run(
-            "Taking back", batch, job, 0, lambda outcome: f"{number(outcome.reach.changed)} rows are as they were"
+            "Taking back", batch, job, total, lambda outcome: f"{number(outcome.reach.changed)} rows are as they were"
         )
 
     def undo_earlier(self, otherwise: Callable[[], None]) -> None:
@@ -101,15 +104,16 @@ class BulkScreen(BrowsingScreen):
             otherwise()
             return
 
-        def offer(batch: str | None) -> None:
-            if batch is None:
+        def offer(found: tuple[str, int] | None) -> None:
+            if found is None:
                 otherwise()
                 return
-            verb, at, _ = batch.split()
-            question = f"Take back what was done to many rows at once ({verb}, {at[:16].replace('T', ' ')} UTC)?"
+            batch, rows = found
+            self._sizes[batch] = rows
+            question = f"Take back what was done to {number(rows)} rows at once ({_described(batch)})?"
             self.app.push_screen(Confirm(question, "Take back"), lambda sure: self.undo_batch(batch) if sure else None)
 
-        self.ask("bulk", partial(last_batch, self.ui.store, query.run), offer)
+        self.ask("bulk", partial(_newest_batch, self.ui.store, query.run), offer)
 
     def _scope(self) -> tuple[Query, str] | None:
         """The rows that are meant, and how to call them."""
@@ -192,6 +196,19 @@ class BulkScreen(BrowsingScreen):
                 return Outcome(reach=Reach(), done=0, total=total, fault=told(error))
 
         self.ask("bulk-write", guarded, ended, writes=title)
+
+
+def _newest_batch(store: Path, run: str) -> tuple[str, int] | None:
+    batch = last_batch(store, run)
+    return None if batch is None else (batch, standing(store, batch))
+
+
+def _described(batch: str) -> str:
+    """What was done and when; a merge may bring batches of other programs, named otherwise."""
+    verb, _, at = batch.rpartition(" ")[0].partition(" ")
+    if verb not in _DONE or not at:
+        return one_line(batch, _NAME)
+    return f"{verb}, {one_line(at[:16].replace('T', ' '), _NAME)} UTC"
 
 
 def _edit_of(store: Path, sample: int) -> tuple[str, str]:

@@ -192,6 +192,48 @@ async def test_a_full_disk_in_the_middle_is_told(path: Path, run: str, monkeypat
         assert standing(path, run) == ["accept"] * 4 + [""] * 6
 
 
+async def test_taking_back_is_shown_and_stopped(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bulk_screen, "_AT_ONCE", 3)
+    monkeypatch.setattr(bulk_review, "CHUNK", 2)
+    app, undo, seen = LocalsynthApp(path), BulkReviews.undo, []
+
+    def slow(self: BulkReviews, batch: str, ids: object) -> object:
+        found = undo(self, batch, ids)
+        app.call_from_thread(
+            lambda: [seen.append(screen.action_stop()) for screen in app.screen_stack if isinstance(screen, Working)]
+        )
+        return found
+
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "B", "enter")
+        monkeypatch.setattr(BulkReviews, "undo", slow)
+        await press(pilot, "z")
+        assert len(seen) == 1
+        assert standing(path, run) == ["undecided"] * 2 + ["accept"] * 8
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "z")
+        assert "8 rows at once (accept, " in " ".join(shown(app).split())
+        await press(pilot, "y")
+        assert len(seen) == 2
+        assert standing(path, run) == ["undecided"] * 4 + ["accept"] * 6
+
+
+async def test_a_batch_of_another_name_can_be_taken_back(path: Path, run: str) -> None:
+    with Store.open(path) as store:
+        store.save([Review(Sample(run, 0).id, "accept", batch="theirs\x1b[31m")])
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "z")
+        assert isinstance(app.screen, Confirm)
+        assert "theirs" in shown(app)
+        await press(pilot, "y")
+        assert standing(path, run)[0] == "undecided"
+
+
 async def test_a_fault_of_our_own_ends_the_job(path: Path, run: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_job: object) -> None:
         raise TypeError("not foreseen")
