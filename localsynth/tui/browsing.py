@@ -146,6 +146,9 @@ class BrowsingScreen(AskingScreen):
     def on_sample_list_marked(self) -> None:
         self.show_status()
 
+    def on_sample_list_range_lost(self) -> None:
+        self.ui.say("The row where v began is not in the list any more: the range begins here.")
+
     def on_sample_list_moved(self, message: SampleList.Moved) -> None:
         self.pane.show(message.row)
         if message.row is not None:

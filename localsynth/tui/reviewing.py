@@ -65,7 +65,7 @@ class ReviewingScreen(RankingScreen):
         else:
             self._give(last.before)
             self._go_to(last)
-            self.ui.say(f"The {last.what} of row {last.index} {'are' if last.what == 'tags' else 'is'} taken back.")
+            self._tell(last)
 
     def action_note(self) -> None:
         row = self.row_to_change()
@@ -170,6 +170,17 @@ class ReviewingScreen(RankingScreen):
     def _saved(self, review: Review, error: LocalsynthError | None) -> None:
         self.post_message(VerdictSaved(review, error))
 
+    def _tell(self, given: Given) -> None:
+        words = f"row {given.index} {'are' if given.what == 'tags' else 'is'} taken back."
+        if self.query_in_hand is None or given.run == self.query_in_hand.run:
+            self.ui.say(f"The {given.what} of {words}")
+            return
+
+        def named(run: str) -> None:
+            self.ui.say(f"In {run}, which is not shown here: the {given.what} of {words}")
+
+        self.ask("run-name", partial(_name_of, self.ui.store, given.run), named)
+
     def _go_to(self, given: Given) -> None:
         if self.window is None or self.query_in_hand is None or given.run != self.query_in_hand.run:
             return
@@ -178,6 +189,11 @@ class ReviewingScreen(RankingScreen):
             self.open(self.query_in_hand, at=given.before.sample)
         else:
             self.list.go(index)
+
+
+def _name_of(store: Path, run: str) -> str:
+    with Reader.open(store) as reader:
+        return f"run {reader.run(run).number}"
 
 
 def facets(store: Path, run: str) -> Facets:

@@ -137,6 +137,31 @@ async def test_filter_by_topic_and_range_with_a_count_then_clear(path: Path, run
         assert listed(app) == list(range(10))
 
 
+async def test_what_is_taken_back_in_another_run_is_named(path: Path, run: str, stored: Stored) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "x")
+        with Store.open(path) as store:
+            app.run_id = fill(store)
+        app.screen.look()
+        await settle(pilot)
+        await press(pilot, "z")
+        assert stored(run, 0).review.verdict == "undecided"
+        assert any("In run 1, which is not shown here: the verdict of row 0 is" in notice for notice in notices(app))
+
+
+async def test_a_range_whose_begin_has_left_the_list_is_told(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4", "v", "slash", *"rivers", "enter", "v", "j")
+        assert any("The row where v began is not in the list any more" in notice for notice in notices(app))
+        assert app.screen.list.marked == {Sample(run, 0).id, Sample(run, 5).id}
+        await press(pilot, "v")
+        assert app.screen.list.marked == {Sample(run, index).id for index in (0, 5, 6)}
+
+
 async def test_any_score_orders_the_list_and_new_rows_find_their_place(path: Path, run: str) -> None:
     with Store.open(path) as store:
         store.save([Score(Sample(run, index).id, "quality", 1, value, None) for index, value in ((3, 0.1), (7, 0.9))])

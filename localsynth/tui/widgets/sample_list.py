@@ -61,6 +61,10 @@ class SampleList(ScrollView, can_focus=True):
         count: int
 
     @dataclass
+    class RangeLost(Message):
+        """The row where a range began is no longer among the rows: another range began here."""
+
+    @dataclass
     class Wanted(Message):
         """The cursor is near an edge of the rows."""
 
@@ -119,6 +123,8 @@ class SampleList(ScrollView, can_focus=True):
         places = {row.id: place for place, row in enumerate(self._rows)}
         start = places.get(self._anchor) if self._anchor is not None else None
         if start is None:
+            if self._anchor is not None:
+                self.post_message(self.RangeLost())
             self._anchor = self.row.id
             self.marked.add(self.row.id)
         else:
