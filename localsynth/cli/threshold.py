@@ -45,7 +45,7 @@ def list_command(*, store: Path, as_json: bool) -> int:
     width = max((len(each["score"]) for each in found), default=0)
     for each in found:
         span = f"{each['least']:.4g} to {each['most']:.4g}"
-        bounds = table.in_force(each["score"]).words()
+        bounds = table.force_words(each["score"])
         data(f"{each['score']:<{width}}  {span:<18}  {bounds:<20}  {each['rejected']} rejected")
     say(f"{tally.kept} of {tally.done} rows are kept")
     if table.strays or table.waiting:
@@ -235,7 +235,7 @@ def _print(done: int, kept: int, before: int | None, wanted: Mapping[str, Thresh
 def _entry(table: Table, name: str, rejected: int) -> dict[str, Any]:
     axis, bounds = table.axis(name), table.in_force(name)
     ends = {"least": axis.least, "most": axis.most, "low": bounds.low, "high": bounds.high}
-    return {"score": name, **ends, "rejected": rejected}
+    return {"score": name, **ends, "differs_by_run": table.differs(name), "rejected": rejected}
 
 
 def _preset(name: str, title: str, source: str, thresholds: Mapping[str, Threshold]) -> dict[str, Any]:

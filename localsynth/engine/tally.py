@@ -16,7 +16,6 @@ from localsynth.engine.run_scores import RunScores
 from localsynth.store.queries import Reader
 from localsynth.store.rows import RunRow, ThresholdRow
 from localsynth.store.scored import ScoreReader, Values
-from localsynth.store.thresholds import active
 
 _LIVE = frozenset({"running", "paused"})
 _TAIL = 0.005  # of the values on either side: the histogram's outermost bins hold them together
@@ -88,11 +87,16 @@ class Table:
         return tuple(sorted(names - set(self.measures), key=_order))
 
     def in_force(self, name: str) -> Threshold:
-        """The threshold that was set last, else that of the newest plan; open where there is none."""
-        for row in reversed(active(self.history)):
-            if row.score == name:
-                return Threshold(row.low, row.high)
+        """The threshold that is in force, where runs differ that of the newest with one; open where there is none."""
         return next((run.standing.force[name] for run in self.runs[::-1] if name in run.standing.force), Threshold())
+
+    def differs(self, name: str) -> bool:
+        """Whether runs with values of a measure are judged by different thresholds."""
+        return len({run.standing.force.get(name, Threshold()) for run in self.runs if name in run.spans}) > 1
+
+    def force_words(self, name: str) -> str:
+        """The threshold in force as people say it."""
+        return "differs by run" if self.differs(name) else self.in_force(name).words()
 
     def ready(self, name: str) -> bool:
         """Whether all values of a measure are read."""

@@ -26,8 +26,9 @@ _TOLD = 0.25  # seconds between two words on how far a job is
 
 @dataclass
 class Read(Message, bubble=False):
-    """So much is read by now."""
+    """So much is read by now. `serial`: of the job that reads."""
 
+    serial: int
     table: Table
     done: int
     total: int
@@ -85,15 +86,18 @@ class JudgingScreen(AskingScreen):
         self._read(None, patient=False)
 
     def _read(self, before: Table | None, *, patient: bool) -> None:
-        self.ask("scores", partial(filtering.read, self.ui.store, before, self._tell_read), self._got, patient=patient)
+        told = partial(self._tell_read, self._serials.get("scores", 0) + 1)
+        self.ask("scores", partial(filtering.read, self.ui.store, before, told), self._got, patient=patient)
 
-    def _tell_read(self, table: Table, done: int, total: int) -> bool:
+    def _tell_read(self, serial: int, table: Table, done: int, total: int) -> bool:
         """Called on a worker thread."""
         if self._due() or not done:
-            self.post_message(Read(table, done, total))
+            self.post_message(Read(serial, table, done, total))
         return self._stop.is_set()
 
     def on_read(self, message: Read) -> None:
+        if message.serial != self._serials["scores"]:
+            return
         self.reading = message.done, message.total
         if not self.read_once:  # later on what is there is better than what is being read
             self._take(message.table)
@@ -107,7 +111,7 @@ class JudgingScreen(AskingScreen):
 
     def _take(self, table: Table) -> None:
         self.table = table
-        self.drafts = {name: bounds for name, bounds in self.drafts.items() if bounds != table.in_force(name)}
+        self.drafts = {name: bounds for name, bounds in self.drafts.items() if self._moves(name, bounds)}
         self._count()
         self.show_scores()
 
@@ -121,10 +125,13 @@ class JudgingScreen(AskingScreen):
         """Move a threshold; nothing is written."""
         self._source = source
         self.drafts.pop(name, None)
-        if bounds != self.table.in_force(name):
+        if self._moves(name, bounds):
             self.drafts[name] = bounds
         self._count()
         self.show_scores()
+
+    def _moves(self, name: str, bounds: Threshold) -> bool:
+        return bounds != self.table.in_force(name) or self.table.differs(name)
 
     def _count(self) -> None:
         if self.table.runs:
@@ -167,9 +174,10 @@ class JudgingScreen(AskingScreen):
             )
             if told.unanswered:
                 question += f" {number(told.unanswered)} of them have no answer: the gate had stopped before it."
+            question += " z takes it back."
         else:
             question = "Judge all rows by the thresholds in force? Some came in by a merge, or applying was cut off."
-        self.app.push_screen(Confirm(f"{question} z takes it back.", "Apply"), self._apply)
+        self.app.push_screen(Confirm(question, "Apply"), self._apply)
 
     def _apply(self, sure: bool | None) -> None:
         if not sure or self.foretold is None:
@@ -177,8 +185,7 @@ class JudgingScreen(AskingScreen):
         changes = [Change(name, bounds) for name, bounds in self.drafts.items()]
         again = sorted({*self.table.waiting, *(self.table.governed if self.foretold.strays else ())})
         job = partial(filtering.apply, self.ui.store, changes, self._source, again, self._begin_judging())
-        self.drafts = {}
-        self.ask("judge", job, self._applied, writes="thresholds")
+        self.ask("judge", job, partial(self._applied, dict(self.drafts)), writes="thresholds")
 
     def action_undo(self) -> None:
         if "judge" in self._busy:
@@ -189,6 +196,7 @@ class JudgingScreen(AskingScreen):
         )
 
     def action_leave(self) -> None:
+        self._asked_to_apply = False
         if "judge" in self._busy:
             self._stop.set()
         elif self.drafts:
@@ -213,8 +221,10 @@ class JudgingScreen(AskingScreen):
             self.judging = message.done, message.total
             self.show_scores()
 
-    def _applied(self, whole: bool) -> None:
-        self.ui.say("The thresholds are applied; z takes them back." if whole else "Stopped halfway: enter goes on.")
+    def _applied(self, applied: dict[str, Threshold], whole: bool) -> None:
+        self.drafts = {name: bounds for name, bounds in self.drafts.items() if applied.get(name) != bounds}
+        done = "The thresholds are applied; z takes them back." if applied else "All rows are judged."
+        self.ui.say(done if whole else "Stopped halfway: enter goes on.")
         self._reread()
 
     def _undone(self, answer: tuple[list[str], bool]) -> None:
@@ -233,6 +243,8 @@ class JudgingScreen(AskingScreen):
             self._reread()
         elif group == "scores":
             self.reading = (0, 0)
+        elif group == "counts":
+            self._asked_to_apply = False
 
     @property
     def left(self) -> float | None:
@@ -246,6 +258,9 @@ class JudgingScreen(AskingScreen):
             return False
         self._told = now
         return True
+
+    def on_screen_suspend(self) -> None:
+        self._asked_to_apply = False
 
     def on_unmount(self) -> None:
         self._stop.set()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localsynth.cli.main import main
-from localsynth.config import plan_from, read_plan
+from localsynth.config import Plan, plan_data, plan_from, read_plan
 from localsynth.config.thresholds import Threshold
 from localsynth.engine.tally import unjudged
 from localsynth.records import Ruling, Sample, Score, Turn
@@ -68,7 +68,10 @@ def test_set_count_undo_and_clear(store: Path, call: Callable[..., Any]) -> None
     assert code == 0
     assert json.loads(out) == {
         "done": 20, "kept": 8, "not_judged": 0, "scores": [
-            {"score": LENGTH, "least": 3.0 - 2.0, "most": 20.0, "low": 5.0, "high": 12.0, "rejected": 12}
+            {
+                "score": LENGTH, "least": 3.0 - 2.0, "most": 20.0, "low": 5.0, "high": 12.0, "differs_by_run": False,
+                "rejected": 12,
+            }
         ],
     }  # fmt: skip
     assert "5 to 12" in call("list")[1]
@@ -170,6 +173,18 @@ def test_an_export_says_how_many_rows_are_not_judged_as_its_card_says(
     assert f"localsynth threshold apply --store {store}" in said
     call("apply")
     assert "not judged" not in export()
+
+
+def test_bounds_that_differ_by_run_are_said_to(store: Path, call: Callable[..., Any]) -> None:
+    call("set", LENGTH, "--low", 5)
+    with Store.open(store) as opened:
+        plan = plan_data(Plan(thresholds={LENGTH: Threshold(10)}))
+        run = opened.create_run(method="magpie", plan=plan, seed=7, target=7, state="finished")
+        opened.save([Sample(run, 0, state="done"), Score(Sample(run, 0).id, LENGTH, 1, 12.0, True)])
+    assert "differs by run" in call("list")[1]
+    assert json.loads(call("list", "--json")[1])["scores"][0]["differs_by_run"] is True
+    call("set", LENGTH, "--low", 7)
+    assert "at least 7" in call("list")[1]
 
 
 def test_presets_are_listed_with_their_sources(call: Callable[..., Any]) -> None:

@@ -5,18 +5,24 @@ from __future__ import annotations
 import threading
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.widgets import Input
 from tui_stage import notices, press, settle, shown
 
-from localsynth.config import plan_from, read_plan
+from localsynth.config import Plan, plan_data, plan_from, read_plan
 from localsynth.config.thresholds import Threshold
 from localsynth.engine.run_scores import RunScores
+from localsynth.engine.tally import Table
+from localsynth.errors import StoreError
 from localsynth.records import Sample, Score, Turn
 from localsynth.store import Reader, Store
 from localsynth.store.thresholds import Change, Thresholds
+from localsynth.tui import filtering
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.filtering import Foretold
+from localsynth.tui.judging import Read
 from localsynth.tui.screens.choose import Choose
 from localsynth.tui.screens.confirm import Confirm
 from localsynth.tui.screens.field import AskValue
@@ -191,9 +197,77 @@ async def test_applying_that_was_cut_off_goes_on_by_enter(
     async with app.run_test(size=(100, 30)) as pilot:
         await press(pilot, "5")
         assert "not all rows are judged: enter does it" in shown(app)
-        await press(pilot, "enter", "y")
+        await press(pilot, "enter")
+        assert "z takes" not in app.screen._question
+        await press(pilot, "y")
         assert kept(path) == by_rule(30, 40)
         assert "not all rows" not in shown(app)
+        assert notices(app)[-1] == "All rows are judged."
+
+
+async def test_what_could_not_be_applied_is_still_moved(
+    path: Path, scored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> bool:
+        raise StoreError("the disk is full", "make room")
+
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "L")
+        with monkeypatch.context() as patch:
+            patch.setattr(filtering, "apply", full)
+            await press(pilot, "enter", "y")
+        assert any("the disk is full" in notice for notice in notices(app))
+        assert app.screen.drafts == {LENGTH: Threshold(11)}
+        await press(pilot, "enter", "y")
+        assert app.screen.drafts == {}
+    assert kept(path) == by_rule(11, 40)
+
+
+async def test_a_question_that_waits_for_its_counts_is_not_asked_on_another_screen(
+    path: Path, scored: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted, foretell = threading.Event(), filtering.foretell
+
+    def slow(*arguments: Any) -> Foretold:
+        counted.wait(60)
+        return foretell(*arguments)
+
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5")
+        monkeypatch.setattr(filtering, "foretell", slow)
+        await pilot.press("L", "enter", "4")
+        counted.set()
+        await press(pilot, "5")
+        assert not isinstance(app.screen, Confirm)
+        assert "moved" in shown(app)
+
+
+async def test_what_an_earlier_reading_tells_is_not_heard(path: Path, scored: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await press(pilot, "5", "u")
+        app.screen.post_message(Read(app.screen._serials["scores"] - 1, Table(), 1, 2))
+        await settle(pilot)
+        assert app.screen.reading == (0, 0)
+
+
+async def test_a_threshold_that_only_one_run_has_can_be_drafted_for_all(path: Path, scored: str) -> None:
+    with Store.open(path) as store:
+        plan = plan_data(Plan(thresholds={LENGTH: Threshold(9)}))
+        run = store.create_run(method="magpie", plan=plan, seed=7, target=7, state="finished")
+        store.save([Sample(run, 0, state="done"), Score(Sample(run, 0).id, LENGTH, 1, 12.0, True)])
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(100, 30)) as pilot:
+        await press(pilot, "5")
+        assert "in force: differs by run" in shown(app)
+        await press(pilot, "l", "h")
+        assert app.screen.drafts == {LENGTH: Threshold(9)}
+        await press(pilot, "u", "enter", "y")
+        assert app.screen.drafts == {}
+        assert "differs by run" not in shown(app)
+    assert kept(path) == [*by_rule(9, 40), 1]
 
 
 async def test_rows_that_are_not_judged_are_counted_off_the_screens_thread(

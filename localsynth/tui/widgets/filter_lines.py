@@ -58,7 +58,8 @@ def about(name: str, screen: JudgingScreen, side: Side, *, ready: bool) -> Conte
         bound = getattr(bounds, each)
         text = f"{each} {'none' if bound is None else f'{bound:.6g}'}"
         parts.append((f"[{text}]", "bold") if each == side else (f" {text} ", ""))
-    parts.append((f"  in force: {table.in_force(name).words()}" if moved else "  in force" * (not bounds.open), "dim"))
+    told = moved or table.differs(name)
+    parts.append((f"  in force: {table.force_words(name)}" if told else "  in force" * (not bounds.open), "dim"))
     return Content.assemble(*parts)
 
 
