@@ -36,7 +36,7 @@ def match_query(text: str) -> str:
     """
     terms = []
     for quoted, word in re.findall(r'"([^"]*)"|([^\s"]+)', text):
-        phrase = spaced(quoted or word)
+        phrase = spaced(quoted or word).replace('"', " ")  # some become one there
         if any(character.isalnum() for character in phrase):
             prefix = "*" if word.endswith("*") else ""
             terms.append(f'"{phrase}"{prefix}')

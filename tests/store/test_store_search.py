@@ -59,6 +59,8 @@ def reader(store: Store, run: str, path: Path, pair):
         ("", []),
         ('"', []),
         ("?!", []),
+        ("\uff02hello", [6]),
+        ("\uff02hello world", [6]),
     ],
 )
 def test_what_is_found(reader: Reader, run: str, typed: str, found: list[int]) -> None:
