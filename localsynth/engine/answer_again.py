@@ -41,6 +41,7 @@ def create(store: Path, sample: int) -> str:
         run = reader.run(row.run)
     _refuse(row, run)
     plan = plan_from(run.plan)
+    # It stays as long as the run: resuming reads it, and its digest is in the plan. Another attempt uses it again.
     question = paths.runs_dir(store) / f"{_NAME}{sample}.jsonl"
     try:
         question.parent.mkdir(parents=True, exist_ok=True)
@@ -86,6 +87,11 @@ def _refuse(row: SampleRow, run: RunRow) -> None:
     if run.method == "import":
         raise DataError(
             f"row {row.index} was imported: no model of this store wrote it", "edit its answer: e, or E for your editor"
+        )
+    if "system" in roles:
+        raise DataError(
+            f"row {row.index} has a system turn, and another answer would be written without it",
+            "edit its answer: e, or E for your editor",
         )
     if roles[-2:] != ["user", "assistant"] or roles.count("user") != 1:
         raise DataError(

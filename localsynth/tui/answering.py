@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from localsynth.engine import answer_again
 from localsynth.engine.answer_again import Attempt
-from localsynth.errors import LocalsynthError
+from localsynth.errors import LocalsynthError, StoreBusy
 from localsynth.store import SampleRow
 from localsynth.tui.launcher import Launcher
 from localsynth.tui.reviewing import ReviewingScreen
@@ -52,7 +52,8 @@ class AnsweringScreen(ReviewingScreen):
             self._awaited[run] = row
             self.ui.say(f"Row {row.index} is being answered again. The answer will stand below the old one.")
 
-        self.ask("answer", partial(_start, self.ui.store, self.ui.launcher, row.id), then, writes="a run for one row")
+        job = partial(_start, self.ui.store, self.ui.launcher, row.id)
+        self.ask("answer", job, then, patient=True, writes="a run for one row")
 
     def action_take(self) -> None:
         row, other = self.row_to_change(), self.pane.other_answer()
@@ -78,6 +79,8 @@ class AnsweringScreen(ReviewingScreen):
 
 
 def _start(store: Path, launcher: Launcher, sample: int) -> str:
+    if launcher.starting():  # it may not hold the store yet
+        raise StoreBusy("a run is being started, and one run at a time works on a store", "wait until it is finished")
     run = answer_again.create(store, sample)
     launcher.start(run)
     return run

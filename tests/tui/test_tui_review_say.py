@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -11,11 +12,14 @@ from textual.widgets import Input, TextArea
 from tui_stage import PAIRS, fill, notices, press, settle, shown
 
 from localsynth.engine import answer_again
+from localsynth.engine.answer_again import Attempt
 from localsynth.engine.lock import hold
-from localsynth.records import Review, Sample, Score
+from localsynth.errors import DataError
+from localsynth.records import Review, Sample, Score, Turn
 from localsynth.store import Query, Reader, SampleRow, Store
 from localsynth.tui import pages, turns_file
 from localsynth.tui.app import LocalsynthApp
+from localsynth.tui.launcher import Launcher
 from localsynth.tui.spelling import spelled, unspelled
 from localsynth.tui.widgets.conversation import View, conversation
 
@@ -258,8 +262,6 @@ async def test_another_answer_stands_beside_the_old_one_and_is_taken_or_left(
 
 
 def _answer(run: str) -> list:
-    from localsynth.records import Turn
-
     sample = Sample(run, 0, state="done")
     texts = (("user", PAIRS[0][0]), ("assistant", "The other answer."))
     return [
@@ -324,3 +326,40 @@ async def test_a_row_is_not_answered_again_while_a_run_is_at_work(path: Path, ru
             assert any("at work" in notice for notice in notices(app))
     with Reader.open(path) as reader:
         assert len(reader.runs()) == 1
+
+
+def test_a_row_with_a_system_turn_is_not_answered_without_it(path: Path) -> None:
+    with Store.open(path) as store:
+        run = store.create_run(method="magpie", plan={"system_in_answer": True}, seed=1, target=1)
+        sample = Sample(run, 0, state="done")
+        turns = enumerate(("system", "user", "assistant"))
+        store.save([sample, *(Turn(sample.id, at, role, role, role) for at, role in turns)])
+    with pytest.raises(DataError, match="has a system turn"):
+        answer_again.create(path, sample.id)
+
+
+async def test_a_key_pressed_twice_has_one_answer_written(
+    path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, made, starting = threading.Event(), [], {}
+
+    def create(store: Path, sample: int) -> str:
+        assert go.wait(60)
+        made.append(sample)
+        return "run"
+
+    app = LocalsynthApp(path)
+    monkeypatch.setattr(answer_again, "create", create)
+    monkeypatch.setattr(answer_again, "look", lambda _, run, starting: Attempt(run, over=False, answered=False))
+    monkeypatch.setattr(Launcher, "start", lambda _, run: starting.update({run: ""}))
+    monkeypatch.setattr(Launcher, "starting", lambda _: starting)
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4")
+        await pilot.press("r", "r")
+        go.set()
+        await settle(pilot)
+        assert len(made) == 1
+        await press(pilot, "r")
+        assert any("a run is being started" in notice for notice in notices(app))
+        assert len(made) == 1
