@@ -20,7 +20,8 @@ Result = TypeVar("Result")
 class AskingScreen(Screen[None]):
     """A screen that looks at the store without ever waiting for it.
 
-    `look` is called at once whenever the screen is shown, and every PERIOD seconds while it is.
+    `look` is called at once whenever the screen is shown, and every PERIOD seconds while it is. Textual calls the
+    `on_...` methods of every class, that of the subclass first: none of them calls its super.
     """
 
     PERIOD: ClassVar[float] = 1.0
@@ -110,6 +111,7 @@ class AskingScreen(Screen[None]):
             # What worked a second ago may have met a store that is just being made: it is asked once more.
             if message.group in self._trusted:
                 self._trusted.discard(message.group)
+                self.refused(message.group, message.error)
                 return
             # What is asked every second would otherwise complain every second.
             if self._faults.get(message.group) != message.error.message:
@@ -120,7 +122,7 @@ class AskingScreen(Screen[None]):
             self.ui.complain(message.error)
 
     def refused(self, group: str, error: LocalsynthError) -> None:
-        """Called when a job could not be done, after the notification."""
+        """Called when a job could not be done, after the notification where there is one."""
 
     def on_screen_resume(self) -> None:
         if self._timer is None:

@@ -90,7 +90,6 @@ class BrowsingScreen(AskingScreen):
 
     def on_screen_resume(self) -> None:
         self._stale = True
-        super().on_screen_resume()
 
     def refused(self, group: str, error: LocalsynthError) -> None:
         if group == "rows":

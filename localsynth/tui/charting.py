@@ -87,7 +87,6 @@ class ChartingScreen(AskingScreen):
 
     def on_screen_resume(self) -> None:
         self._coloured_at = 0.0  # verdicts may have changed on another screen
-        super().on_screen_resume()
 
     def _surveyed(self, scope: str | None, found: Survey) -> None:
         if not self.all_runs and self.ui.run_id is None and found.runs:

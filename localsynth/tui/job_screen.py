@@ -33,7 +33,6 @@ class JobScreen(ChildScreen):
     def on_screen_resume(self) -> None:
         if self.stock is not None:
             self.take_stock()
-        super().on_screen_resume()
 
     def take_stock(self) -> None:
         """Look again at what there is."""

@@ -108,3 +108,19 @@ def test_figures_as_people_read_them() -> None:
     assert moment("2026-11-20T10:00:00Z", at) == at.strftime("%H:%M")
     assert moment("2026-11-19T10:00:00Z", at).endswith(at.strftime("%H:%M"))
     assert (moment(None), moment("never")) == ("", "")
+
+
+async def test_a_screen_looks_once_when_it_is_shown_again(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    looked: list[str] = []
+    async with app.run_test(size=(120, 40)) as pilot:
+        await settle(pilot)
+        for place, other in zip(PLACES, [*PLACES[1:], PLACES[0]], strict=True):
+            await press(pilot, place.key)
+            screen, look = app.screen, app.screen.look
+            screen.look = lambda mode=place.mode, look=look: looked.append(mode) or look()
+            await press(pilot, other.key)
+            looked.clear()
+            await press(pilot, place.key)
+            assert looked == [place.mode]
+            screen.look = look

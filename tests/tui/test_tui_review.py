@@ -507,6 +507,44 @@ async def test_leaving_waits_for_nobody_who_reads(path: Path, run: str, monkeypa
     assert asked == [False]
 
 
+async def test_escape_in_the_search_leaves_the_cell_of_the_map(path: Path, run: str) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(pilot)
+        app.chosen = [Sample(run, index).id for index in (0, 1, 2)]
+        await press(pilot, "4", "slash", *"overfitting", "enter")
+        assert listed(app) == [0]
+        await press(pilot, "slash", "escape")
+        assert listed(app) == [0, 1, 2]
+        await press(pilot, "slash", "escape")
+        assert listed(app) == [0, 1, 2]
+        await press(pilot, "escape")
+        assert len(listed(app)) == len(PAIRS)
+
+
+async def test_a_list_that_could_not_be_read_once_is_read_again(
+    path: Path, run: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = LocalsynthApp(path)
+    async with app.run_test(size=(120, 30)) as pilot:
+        await settle(pilot)
+        await press(pilot, "4")
+
+        def locked(*_: object) -> None:
+            raise StoreError("the store is locked", "wait")
+
+        with Store.open(path) as store, monkeypatch.context() as patch:
+            store.save(pair(run, len(PAIRS), "new", "row", ""))
+            patch.setattr(pages, "refresh", locked)
+            app.screen._stale = True
+            app.screen.look()
+            await settle(pilot)
+            assert app.screen._stale
+        app.screen.look()
+        await settle(pilot)
+        assert listed(app)[-1] == len(PAIRS)
+
+
 async def test_a_click_chooses_a_row(path: Path, run: str) -> None:
     app = LocalsynthApp(path)
     async with app.run_test(size=(120, 30)) as pilot:

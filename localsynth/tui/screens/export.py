@@ -68,7 +68,6 @@ class ExportScreen(ChildScreen):
         self.action_part("export")
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         self._look_back()
 
     def look(self) -> None:

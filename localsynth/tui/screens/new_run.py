@@ -96,7 +96,6 @@ class NewRunScreen(EditingScreen):
         self.plan_changed()
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         wish, self.ui.wish = self.ui.wish, None
         if wish is not None:
             field = self.query_one("#target", Input)

@@ -101,7 +101,7 @@ class ReviewScreen(AnsweringScreen):
         self.list.focus()
 
     def action_leave(self) -> None:
-        """End the innermost of: the search field, the selection, the search, the filter; the cursor stays."""
+        """End the innermost of: search field, selection, search, cell of the map, filter; the cursor stays."""
         field, query, row = self.query_one("#search", Input), self.query_in_hand, self.list.row
         typing = self.focused is field
         field.value = ""
@@ -111,8 +111,10 @@ class ReviewScreen(AnsweringScreen):
             return
         if self.list.marked and not typing:
             self.list.unmark()
-        elif query.search or query.chosen is not None:
-            self.open(replace(query, search="", chosen=None), at=row.id if row else None)
+        elif query.search:
+            self.open(replace(query, search=""), at=row.id if row else None)
+        elif query.chosen is not None and not typing:
+            self.open(replace(query, chosen=None), at=row.id if row else None)
         elif query.narrowed and not typing:
             self.open(Query(query.run, order=query.order, descending=query.descending), at=row.id if row else None)
 
