@@ -101,7 +101,9 @@ def test_a_run_goes_by_its_plans_thresholds(tmp_path: Path) -> None:
         ).fetchone()[0]
     store.close()
     assert rejected
-    assert all(value < 21 and reason == f"{value:g} is below 21" and passed == 1 for value, reason, passed, _ in rejected)
+    assert all(
+        value < 21 and reason == f"{value:g} is below 21" and passed == 1 for value, reason, passed, _ in rejected
+    )
     assert lowest >= 21
     with Thresholds(path) as thresholds:
         thresholds.put([Change(LENGTH, Threshold())], "you")
