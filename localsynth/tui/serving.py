@@ -39,6 +39,7 @@ def listen(port: int) -> socket.socket:
         # A server that has just ended leaves its port in this state for a minute.
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         opened.bind((LOOPBACK, port))
+        opened.listen()  # before the address is told: who comes at once waits instead of being refused
     except (OSError, OverflowError) as error:
         opened.close()
         taken = isinstance(error, OSError) and error.errno == errno.EADDRINUSE

@@ -58,9 +58,9 @@ def test_a_decoder_of_known_speed_is_measured(monkeypatch: pytest.MonkeyPatch) -
     pace(monkeypatch)
     found, _ = run(4, choose=lambda most: [1, most])
     one, six = sorted(found.speeds, key=lambda speed: speed.slots)
-    assert one.tokens_per_second == pytest.approx(1 / STEP, rel=0.1)
-    # A row that ends hears of it some steps later, while the others go on.
-    assert 3 / STEP < six.tokens_per_second < 6.1 / STEP
+    # A row that ends hears of it some steps later, the more of them the busier the machine.
+    assert 0.5 / STEP < one.tokens_per_second < 1.1 / STEP
+    assert 2 * one.tokens_per_second < six.tokens_per_second < 6.1 / STEP
     assert best(found, per_pair(found, plan())) == six
 
 
