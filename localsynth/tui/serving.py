@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import errno
 import html
 import re
@@ -25,6 +27,7 @@ LOOPBACK = "127.0.0.1"
 _OWN_HOST = re.compile(r"(127\.0\.0\.1|localhost)(:\d{1,5})?", re.ASCII)
 _PAGE = Path(__file__).with_name("page.html")
 _LARGEST = 1000  # cells of a browser's window in either direction
+_LEAVING_S = 5.0  # seconds between the last word of a process and its end
 
 
 def listen(port: int) -> socket.socket:
@@ -75,6 +78,9 @@ def app(command: str, key: str, port: int) -> web.Application:
 
         async def run(self) -> None:
             await super().run()
+            if self._process is not None:  # its last words are read: what is left of it is to be collected
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._process.wait(), _LEAVING_S)
             await self.remote_close()
 
     class Sessions(Server):
