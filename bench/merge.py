@@ -68,7 +68,8 @@ def fill(path: Path, shard: int, shards: int, rows: int) -> None:
     sampling = json.dumps({"temperature": 1.0, "top_p": 1.0, "top_k": 0, "max_tokens": 512})
     with closing(sqlite3.connect(path)) as db:
         db.executemany(
-            "INSERT INTO samples VALUES (?, ?, ?, 0, 'done', 'magpie', NULL, NULL, '{}', '2026-01-01', '2026-01-01')",
+            "INSERT INTO samples (id, run, idx, attempt, state, operation, detail, created, updated) "
+            "VALUES (?, ?, ?, 0, 'done', 'magpie', '{}', '2026-01-01', '2026-01-01')",
             ((each, RUN, n * shards + shard - 1) for n, each in enumerate(ids)),
         )
 
